@@ -1,0 +1,68 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/etcdsup/etcdsup/supervisor/status"
+)
+
+// threeMembers are a leader, a follower and a dead one.
+func threeMembers() *status.Members {
+	peer := func(name, id string) status.Peer {
+		return status.Peer{Name: name, ID: id, PeerURLs: []string{"http://10.0.0." + id + ":2380"}, ClientURLs: []string{"http://10.0.0." + id + ":2379"},
+			Started: true, Healthy: true, Version: "3.7.3", Revision: 42, DBSize: 20 << 10}
+	}
+	l := &status.Members{ClusterID: "c1", Members: []status.Peer{peer("n1", "1"), peer("n2", "2"), peer("n3", "3")}}
+	l.Members[0].Leader, l.Members[0].Self = true, true
+	l.Members[2].Healthy, l.Members[2].Trouble = false, "context deadline exceeded"
+	return l
+}
+
+func TestMemberList(t *testing.T) {
+	dir := t.TempDir()
+	newFakeDaemon(t, dir, status.Status{})
+	r := in(t, dir, "member", "list")
+	for _, want := range []string{"n1", "leader", "context deadline exceeded", "2 of 3 voters healthy, quorum 2: none may fail"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("%q is missing in\n%s", want, r.out)
+		}
+	}
+	if r = in(t, dir, "member", "list", "-o", "json"); !strings.Contains(r.out, `"cluster_id": "c1"`) {
+		t.Errorf("JSON: %s", r.out)
+	}
+}
+
+func TestMemberChanges(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+		sent string // what reached the daemon besides the list
+		err  string
+	}{
+		{"remove n3 --yes", exitOK, "member remove n3", ""},
+		{"remove n2 --yes", exitFailure, "", "would lose its quorum"},
+		{"remove n3", exitUsage, "", "--yes"}, // nobody can be asked
+		{"remove n9 --yes", exitFailure, "", `cannot find member "n9"`},
+		{"promote n1 --yes", exitFailure, "", "a voter already"},
+		{"update-url n1 http://10.0.0.9:2380 --yes", exitOK, "member update-url n1", ""},
+		{"update-url n1 10.0.0.9:2380 --yes", exitUsage, "", "cannot use"},
+		{"update-url n1 --yes", exitUsage, "", "requires at least 2 arg"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			dir := t.TempDir()
+			f := newFakeDaemon(t, dir, status.Status{})
+			var sent string
+			f.script = func(command string) error {
+				if command != "members" {
+					sent = command
+				}
+				return nil
+			}
+			r := in(t, dir, append([]string{"member"}, strings.Fields(c.args)...)...)
+			if r.code != c.code || sent != c.sent || !strings.Contains(r.err, c.err) {
+				t.Errorf("exit code %d, sent %q, error %q", r.code, sent, r.err)
+			}
+		})
+	}
+}

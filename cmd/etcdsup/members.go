@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	"github.com/etcdsup/etcdsup/supervisor/cluster"
+	"github.com/etcdsup/etcdsup/supervisor/control"
+	"github.com/etcdsup/etcdsup/supervisor/status"
+)
+
+// memberKeeper lists and changes members: the daemon over its socket, or etcd itself.
+type memberKeeper interface {
+	Members(context.Context) (*status.Members, error)
+	ChangeMember(context.Context, status.MemberOrder) (*status.Members, error)
+}
+
+// directMembers asks etcd itself.
+type directMembers struct{ *cluster.Client }
+
+// ChangeMember judges an order by the list as it is now, carries it out, and lists again.
+func (d directMembers) ChangeMember(ctx context.Context, o status.MemberOrder) (*status.Members, error) {
+	l, err := d.Members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, change, err := l.Judge(o)
+	if err != nil {
+		return nil, err
+	}
+	if change.Refuse != "" {
+		return nil, refusal(o, p, change)
+	}
+	switch o.Op {
+	case status.MemberRemove:
+		err = d.Remove(ctx, p)
+	case status.MemberPromote:
+		err = d.Promote(ctx, p)
+	case status.MemberUpdateURL:
+		err = d.UpdatePeerURLs(ctx, p, o.URLs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.Members(ctx)
+}
+
+// refusal is why an order is not carried out, with the arithmetic that shows it.
+func refusal(o status.MemberOrder, p *status.Peer, c status.Change) error {
+	return &control.Error{
+		Code:    control.CodeRefused,
+		Message: fmt.Sprintf("cannot %s member %s: %s (now %s; then %s)", o.Op, p.Called(), c.Refuse, c.Before, c.After),
+		Remedy:  "bring the other members back first; see etcdsup member list",
+	}
+}
+
+// Members lists the cluster's members.
+func (d *daemon) Members(ctx context.Context) (*status.Members, error) {
+	m, err := d.members()
+	if err != nil {
+		return nil, err
+	}
+	return m.Members(ctx)
+}
+
+// ChangeMember changes one of them.
+func (d *daemon) ChangeMember(ctx context.Context, o status.MemberOrder) (*status.Members, error) {
+	m, err := d.members()
+	if err != nil {
+		return nil, err
+	}
+	l, err := m.ChangeMember(ctx, o)
+	d.tellMemberOrder(ctx, o, err)
+	return l, err
+}
+
+func (d *daemon) members() (directMembers, error) {
+	a := newAsker(d.next())
+	if !a.fixed && d.loop.Status().Process == nil {
+		return directMembers{}, &control.Error{Code: control.CodeRefused, Message: "cannot ask about the members: the etcd of this host does not run",
+			Remedy: "start it: " + d.g.commandLine("start") + "; or name another member with --endpoint"}
+	}
+	c, err := a.client(d.machine.Running().Args)
+	return directMembers{c}, err
+}
+
+func (a asker) members(endpoints ...*url.URL) (directMembers, error) {
+	if len(endpoints) > 0 {
+		a.options.Endpoints = endpoints
+	}
+	c, err := cluster.NewClient(a.options)
+	return directMembers{c}, err
+}

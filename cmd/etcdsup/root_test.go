@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+func everyCommand(t *testing.T, visit func(*cobra.Command)) {
+	t.Helper()
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		visit(c)
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot(&globals{streams: streams{out: io.Discard, err: io.Discard}}))
+}
+
+func TestEveryCommandHasHelpAndAnExample(t *testing.T) {
+	everyCommand(t, func(c *cobra.Command) {
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short text %q", c.CommandPath(), c.Short)
+		}
+		if c.Runnable() && !strings.Contains(c.Example, c.CommandPath()) {
+			t.Errorf("%s: no example", c.CommandPath())
+		}
+	})
+}
+
+func TestUsageFaultsAreExitCode2(t *testing.T) {
+	for _, args := range [][]string{
+		{"bogus"}, {"status", "--bogus"}, {"status", "extra"}, {"status", "-o", "xml"}, {"start", "--timeout", "soon"},
+		{"completion"}, {"completion", "tcsh"}, {"history", "-n", "0"},
+	} {
+		if r := in(t, t.TempDir(), args...); r.code != exitUsage || r.out != "" || !strings.HasPrefix(r.err, "etcdsup: ") {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}
+
+func TestHelpOfExitCodesHasThemAll(t *testing.T) {
+	r := in(t, t.TempDir(), "help", "exit-codes")
+	r.want(t, exitOK, "130  interrupted", "")
+	golden(t, "exit_codes.txt", r.out)
+}
+
+func TestCompletionScripts(t *testing.T) {
+	for _, s := range shells {
+		r := in(t, t.TempDir(), "completion", s.name)
+		r.want(t, exitOK, "etcdsup", "")
+		if path, err := exec.LookPath(s.name); err == nil {
+			cmd := exec.Command(path, "-n")
+			cmd.Stdin = strings.NewReader(r.out)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s does not take its script: %v\n%s", s.name, err, out)
+			}
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	in(t, t.TempDir(), "version").want(t, exitOK, "built-in etcd  3.", "")
+	var v versions
+	r := in(t, t.TempDir(), "version", "-o", "json")
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil || v.Etcd == "" || v.Go == "" || v.Version == "" {
+		t.Errorf("%v: %+v", err, r)
+	}
+}
+
+func TestEnvironmentNamesTheInstance(t *testing.T) {
+	dir := t.TempDir()
+	newFakeDaemon(t, dir, readyStatus())
+	var out, errs buffer
+	env := append(testEnv(t), "ETCDSUP_DIR="+dir, "ETCDSUP_INSTANCE=default")
+	if code := execute(t.Context(), []string{"status"}, streams{out: &out, err: &errs, env: env}); code != exitOK {
+		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+}
+
+func TestWriteFailureIsAFailure(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	var errs buffer
+	if code := execute(t.Context(), []string{"version"}, streams{out: full, err: &errs, env: testEnv(t)}); code != exitFailure {
+		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+}

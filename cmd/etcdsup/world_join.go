@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/etcdsup/etcdsup/supervisor/flow"
+	"github.com/etcdsup/etcdsup/supervisor/status"
+)
+
+// refusal is why a join must not be; nil: it may.
+func (w *world) refusal(l *status.Members, v *status.JoinVerdict, wish *status.JoinWish) error {
+	cannot := func(remedy, format string, args ...any) error {
+		return &flow.Trouble{Err: fmt.Errorf("cannot join cluster %s: "+format, append([]any{l.ClusterID}, args...)...), Remedy: remedy}
+	}
+	switch {
+	case v.Refuse != "":
+		return cannot(v.Remedy, "%s", v.Refuse)
+	case v.Already != nil && !strings.EqualFold(v.Already.ID, wish.MemberID):
+		return cannot("give this host a name and a peer URL of its own, in the configuration; if it is that member, name its directory in etcd.args.data-dir",
+			"member %s %s is alive and has our name and our peer URL %s, but its data is not in %s", v.Already.Called(), v.Already.ID, strings.Join(v.Already.PeerURLs, ","), w.d().next().DataDir())
+	case v.Leftover != nil && v.Remove == nil && v.Leftover.ID == wish.MemberID:
+		return cannot("start it: "+w.d().g.commandLine("start")+"; or give its data up with --replace", "the data here is of its member %s, which does not run", wish.MemberID)
+	}
+	return nil
+}
+
+// allEndpoints are those that were asked and the client URLs of all members that have one.
+func (w *world) allEndpoints(asked []string, l *status.Members) []string {
+	all := slices.Clone(asked)
+	if len(all) == 0 {
+		for _, u := range newAsker(w.d().next()).options.Endpoints {
+			all = append(all, u.String())
+		}
+	}
+	for i := range l.Members {
+		for _, u := range l.Members[i].ClientURLs {
+			if !slices.Contains(all, u) {
+				all = append(all, u)
+			}
+		}
+	}
+	return all
+}
+
+// walBytes is what etcd takes for its WAL from the beginning: a segment, and the next one.
+const walBytes = 2 * 64 << 20
+
+// joinBytes is what a new member needs on its disk at least.
+func joinBytes(l *status.Members) int64 {
+	var db int64
+	for i := range l.Members {
+		db = max(db, l.Members[i].DBSize)
+	}
+	return db + walBytes
+}
+
+// maxDeaths is how often a learner may die before it is given up: one that was killed comes back, one that cannot live
+// where it is does not.
+const maxDeaths = 3
+
+// deaths counts those of etcd from the first look on.
+type deaths struct {
+	looked bool
+	last   time.Time
+	n      int
+}
+
+// see tells whether there were too many.
+func (d *deaths) see(st *status.Status) bool {
+	at := deathTime(st)
+	if d.looked && at.After(d.last) {
+		d.n++
+	}
+	d.looked, d.last = true, at
+	return d.n >= maxDeaths
+}
