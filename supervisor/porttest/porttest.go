@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"syscall"
 	"testing"
 )
 
@@ -47,10 +48,21 @@ func Addr(t testing.TB, host string) string {
 	return fmt.Sprintf("%s:%d", host, Reserve(t, host))
 }
 
+// free binds the port and does not listen. A process that is being started meanwhile holds a copy of each socket of this
+// one until its exec, also of one that is closed here: a copy that listened would keep the port from the server that is
+// to have it, one that is only bound does not, SO_REUSEADDR being set on both.
 func free(host string, port int) bool {
-	l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, port))
+	ip := net.ParseIP(host).To4()
+	if ip == nil {
+		return false
+	}
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
-	return l.Close() == nil
+	defer func() { _ = syscall.Close(fd) }()
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return false
+	}
+	return syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte(ip)}) == nil
 }

@@ -317,10 +317,13 @@ func visitors(t *testing.T, dead []*etcdtest.Member, during func(came <-chan str
 // welcome accepts whoever comes to the URL, until the function that it returns is called.
 func welcome(t *testing.T, at string, all *atomic.Int64, came chan<- string) (stop func()) {
 	t.Helper()
-	ln, err := net.Listen("tcp", strings.TrimPrefix(at, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var ln net.Listener
+	// A process that is being started has a copy of the listener that was here before, closed or not, until its exec.
+	etcdtest.Eventually(t, "nobody else listens at "+at, func() (ok bool) {
+		var err error
+		ln, err = net.Listen("tcp", strings.TrimPrefix(at, "http://"))
+		return err == nil
+	})
 	done := make(chan struct{})
 	go func() { // ends when the listener is closed
 		defer close(done)
