@@ -35,6 +35,7 @@ var imports = []importRule{
 	{"cmd/etcdsup/e2e", []string{"config", "supervisor/control", "supervisor/status"},
 		"the program is tested from outside: by its command line, its socket and its files"},
 	{"config", nil, "a configuration is read without starting anything"},
+	{"packaging/lab", nil, "hosts for tests, on which any program may be tried"},
 	{"packaging", []string{"config"}, "what is put on a host; the daemon knows nothing of it"},
 	{"logsink/...", nil, "whatever else fails, etcd's output is taken; so it depends on nothing that may fail"},
 	{"supervisor", []string{"config", "supervisor/datadir", "supervisor/process", "supervisor/status"},
@@ -47,7 +48,7 @@ var imports = []importRule{
 }
 
 // testImports are packages that only tests may import, all of them, and these each other.
-var testImports = []string{"supervisor/etcdbin", "supervisor/internal/etcdtest", "supervisor/porttest", "supervisor/status/statustest"}
+var testImports = []string{"packaging/lab", "supervisor/etcdbin", "supervisor/internal/etcdtest", "supervisor/porttest", "supervisor/status/statustest"}
 
 // modules are all that is not ours, and where each may be known. A module that one package knows can be replaced there.
 var modules = []struct {
