@@ -35,6 +35,8 @@ var imports = []importRule{
 	{"cmd/etcdsup/e2e", []string{"config", "supervisor/control", "supervisor/status"},
 		"the program is tested from outside: by its command line, its socket and its files"},
 	{"config", nil, "a configuration is read without starting anything"},
+	{"packaging/e2e", []string{"packaging", "supervisor/control", "supervisor/status"},
+		"the installed service is tried from outside, on hosts with a real systemd"},
 	{"packaging/lab", nil, "hosts for tests, on which any program may be tried"},
 	{"packaging", []string{"config"}, "what is put on a host; the daemon knows nothing of it"},
 	{"logsink/...", nil, "whatever else fails, etcd's output is taken; so it depends on nothing that may fail"},
@@ -48,7 +50,7 @@ var imports = []importRule{
 }
 
 // testImports are packages that only tests may import, all of them, and these each other.
-var testImports = []string{"packaging/lab", "supervisor/etcdbin", "supervisor/internal/etcdtest", "supervisor/porttest", "supervisor/status/statustest"}
+var testImports = []string{"packaging/lab", "supervisor/etcdbin", "supervisor/internal/etcdtest", "supervisor/loadtest", "supervisor/porttest", "supervisor/status/statustest"}
 
 // modules are all that is not ours, and where each may be known. A module that one package knows can be replaced there.
 var modules = []struct {
@@ -62,17 +64,17 @@ var modules = []struct {
 	{"github.com/spf13/pflag", nil, []string{"cmd/etcdsup"}, "comes with cobra"},
 	{"github.com/vishvananda/netlink", nil, []string{"cmd/etcdsup/e2e"}, "hosts of a test that are network namespaces"},
 	{"go.etcd.io/etcd/api/v3", []string{"supervisor/cluster", "supervisor/rebuild", "cmd/etcdsup"}, []string{"cmd/etcdsup/e2e", "supervisor/internal/roomtest"}, "etcd's words for cluster, its version for the command version"},
-	{"go.etcd.io/etcd/client/v3", []string{"supervisor/cluster"}, []string{"cmd/etcdsup/...", "supervisor/datadir", "supervisor/rebuild", "supervisor/internal/roomtest"}, "everything that is asked of etcd is asked in one place"},
+	{"go.etcd.io/etcd/client/v3", []string{"supervisor/cluster", "supervisor/loadtest"}, []string{"cmd/etcdsup/...", "packaging/e2e", "supervisor/datadir", "supervisor/rebuild", "supervisor/internal/roomtest"}, "everything that is asked of etcd is asked in one place"},
 	{"go.etcd.io/bbolt", []string{"supervisor/rebuild"}, []string{"supervisor/datadir"}, "it locks and maps what it reads; datadir reads without it, and has it as the judge of that in tests"},
 	{"go.etcd.io/etcd/etcdutl/v3", []string{"supervisor/rebuild"}, nil, "what etcd has on disk is written in one place"},
 	{"go.etcd.io/etcd/server/v3/storage/wal", []string{"supervisor/datadir", "supervisor/rebuild"}, nil, "what etcd has on disk is read in one place, and written in one"},
 	{"go.etcd.io/etcd/server/v3", []string{"cmd/etcdsup"}, nil, "the built-in etcd is another process of the same executable, never a library of the daemon"},
 	{"go.uber.org/goleak", nil, []string{"..."}, "finds goroutines that tests leave behind"},
-	{"go.uber.org/zap", []string{"supervisor", "cmd/etcdsup", "supervisor/cluster", "supervisor/rebuild"}, []string{"cmd/etcdsup/...", "supervisor/internal/roomtest"},
+	{"go.uber.org/zap", []string{"supervisor", "cmd/etcdsup", "supervisor/cluster", "supervisor/rebuild"}, []string{"cmd/etcdsup/...", "packaging/e2e", "supervisor/internal/roomtest"},
 		"everybody else returns errors and values, and the loop tells; cluster and rebuild only silence the loggers of etcd's modules"},
 	{"golang.org/x/sys", []string{"..."}, nil, "Linux"},
 	{"go.etcd.io/raft/v3", []string{"supervisor/datadir", "supervisor/rebuild"}, nil, "what etcd has on disk is read in one place, and written in one"},
-	{"google.golang.org/grpc", []string{"supervisor/cluster"}, nil, "comes with etcd's client"},
+	{"google.golang.org/grpc", []string{"supervisor/cluster"}, []string{"packaging/e2e"}, "comes with etcd's client"},
 	{"google.golang.org/protobuf", []string{"supervisor/datadir", "supervisor/rebuild"}, nil, "the form of what etcd has on disk"},
 	{"gopkg.in/natefinch/lumberjack.v2", []string{"logsink"}, nil, "its traps are dealt with around it"},
 	{"pgregory.net/rapid", nil, []string{"..."}, "properties"},

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,6 +139,18 @@ func (h *Host) Write(path, text, mode string) {
 func (h *Host) Read(path string) string {
 	h.t.Helper()
 	return h.Must("cat", path)
+}
+
+// Path is where a file inside is seen on this machine, which is faster than a command where it is asked often. It is good
+// until the host's next boot. Absolute symbolic links on it lead astray.
+func (h *Host) Path(inside string) string {
+	h.t.Helper()
+	b, err := os.ReadFile(filepath.Join(h.s.dir, "labs", h.name, "leader"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	pid, _, _ := strings.Cut(string(b), " ")
+	return filepath.Join("/proc", pid, "root", inside)
 }
 
 // CopyIn copies a file or folder of the machine's, with its mode, to that path inside. What is there is replaced by a

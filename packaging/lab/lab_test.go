@@ -24,6 +24,9 @@ func TestHost(t *testing.T) {
 	boot := h.Read("/proc/sys/kernel/random/boot_id")
 	h.Write("/srv/a/kept", "text", "640")
 	h.Sh("systemd-run --unit=runs sleep 1000\nsystemctl is-active runs")
+	if seen, err := os.ReadFile(h.Path("/srv/a/kept")); err != nil || string(seen) != "text" {
+		t.Errorf("seen from outside: %q, %v", seen, err)
+	}
 	h.Reboot()
 	if h.Read("/proc/sys/kernel/random/boot_id") == boot {
 		t.Error("a reboot has the old boot's ID")

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdsup/etcdsup/supervisor/loadtest"
 	"github.com/etcdsup/etcdsup/supervisor/porttest"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
@@ -99,16 +100,16 @@ func transferLeadership(t *testing.T, ins []*instance) {
 	t.Helper()
 	for range 5 { // an election of their own may come in between
 		leader, others := leaderOf(t, ins)
-		puts := startLoad(t, dial(t, others...))
-		await(t, "50 puts", patience, func() bool { return puts.count() > 50 })
-		before, told := puts.longest(), len(leader.outcomes())
+		puts := loadtest.Start(t, dial(t, others...))
+		await(t, "50 puts", patience, func() bool { return puts.Count() > 50 })
+		before, told := puts.Longest(), len(leader.outcomes())
 		began := time.Now()
 		leader.expect(0, "stop")
 		took := time.Since(began)
 		leader.expect(0, "start")
-		puts.stop()
+		puts.Stop()
 		t.Logf("longest gap %v before the leader's stop; stopped in %v: %v", before.Round(time.Millisecond), took.Round(time.Millisecond), puts)
-		puts.expectNoFailure(t)
+		puts.ExpectNoFailure(t)
 		await(t, "what came of it in the log", patience, func() bool { return len(leader.outcomes()) > told })
 		if strings.Contains(leader.outcomes()[told], `"outcome":"handed over to `) {
 			return

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 
+	"github.com/etcdsup/etcdsup/supervisor/loadtest"
 	"github.com/etcdsup/etcdsup/supervisor/porttest"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
@@ -359,7 +360,7 @@ func TestTwoJoinAtOnce(t *testing.T) {
 	t.Parallel()
 	c, dc, client := alone(t, "c")
 	revision := fillKeys(t, client, 500)
-	puts := startLoad(t, client)
+	puts := loadtest.Start(t, client)
 	a, da, _ := alone(t, "a")
 	b, db, _ := alone(t, "b")
 	var waits []func() result
@@ -375,8 +376,8 @@ func TestTwoJoinAtOnce(t *testing.T) {
 		expectDone(t, in.awaitEnd(nil), client, in)
 		expectKeys(t, dial(t, in.client), 500, revision)
 	}
-	puts.stop()
-	puts.expectNoFailure(t)
+	puts.Stop()
+	puts.ExpectNoFailure(t)
 	endAll(t, dc, da, db)
 }
 

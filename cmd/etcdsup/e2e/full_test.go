@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/etcdsup/etcdsup/supervisor/loadtest"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
@@ -95,17 +96,17 @@ func TestEtcdOnFullLogDisk(t *testing.T) {
 	tmpfs(t, log, "64m")
 	d := in.run()
 	pid := in.awaitReady().Process.PID
-	puts := startLoad(t, dial(t, in.client))
+	puts := loadtest.Start(t, dial(t, in.client))
 	release := fill(t, log)
 	in.awaitStatus("trouble", patience, func(st *status.Status) bool { return st.Log.Trouble != "" && st.Ready })
 	in.expect(0, "status")
-	at := puts.count()
-	await(t, "500 more puts", patience, func() bool { return puts.count() > at+500 })
+	at := puts.Count()
+	await(t, "500 more puts", patience, func() bool { return puts.Count() > at+500 })
 	release()
 	in.awaitStatus("logging again", patience, func(st *status.Status) bool { return st.Log.Trouble == "" && st.Log.Buffered < 1<<16 })
-	puts.stop()
+	puts.Stop()
 	t.Log(puts)
-	puts.expectNoFailure(t)
+	puts.ExpectNoFailure(t)
 	in.expectOneEtcd(pid)
 	in.leave(d)
 }

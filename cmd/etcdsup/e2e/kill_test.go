@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdsup/etcdsup/supervisor/loadtest"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
@@ -46,13 +47,13 @@ func TestKilledUnderPutLoad(t *testing.T) {
 	d := in.run()
 	pid := in.awaitReady().Process.PID
 	in.awaitRecorded(pid)
-	puts := startLoad(t, dial(t, in.client))
+	puts := loadtest.Start(t, dial(t, in.client))
 	d, took := in.killAgainAndAgain(d, pid, times(25, 300))
 	in.awaitReady()
-	puts.stop()
+	puts.Stop()
 	took.log(t)
 	t.Log(puts)
-	puts.expectNoFailure(t)
+	puts.ExpectNoFailure(t)
 	in.leave(d)
 	expectSoundHistory(t, in, pid)
 }

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdsup/etcdsup/supervisor/etcdbin"
+	"github.com/etcdsup/etcdsup/supervisor/loadtest"
 	"github.com/etcdsup/etcdsup/supervisor/porttest"
 )
 
@@ -166,16 +167,16 @@ func (s *story) force(copied string) (untouched string) {
 // join brings B and A in, while C is written to all the time.
 func (s *story) join(client *clientv3.Client) {
 	s.t.Helper()
-	puts := startLoad(s.t, client)
+	puts := loadtest.Start(s.t, client)
 	for _, in := range []*instance{s.b, s.a} {
 		in.awaitReady()
 		began := time.Now()
 		s.t.Log(in.expect(0, "mode", "join", "--endpoint", s.c.client, "--yes").out)
 		s.t.Logf("join took %v", time.Since(began).Round(time.Millisecond))
 	}
-	puts.stop()
+	puts.Stop()
 	s.t.Logf("meanwhile %v", puts)
-	puts.expectNoFailure(s.t)
+	puts.ExpectNoFailure(s.t)
 }
 
 // expectThree wants three voters with the right peer URLs, and all keys at each.
