@@ -85,6 +85,8 @@ var commands = []func(*globals) *cobra.Command{
 	newVersionCmd,
 	newConfigCmd,
 	newCompletionCmd,
+	newInstallCmd,
+	newUninstallCmd,
 	newAfterStopCmd,
 }
 
