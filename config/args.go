@@ -270,3 +270,6 @@ func (l *loader) verifyDiscovery(clusterKey string) {
 	}
 	l.together(keyArgs+".discovery-token", l.first("discovery-token"), keyArgs+".discovery-endpoints", l.first("discovery-endpoints"))
 }
+
+// Owned says of a flag that etcdsup sets by itself what to do instead of setting it; empty: anybody may set it.
+func Owned(flag string) (remedy string) { return owned[flag] }

@@ -5,12 +5,24 @@ import (
 	"strings"
 )
 
+// Value is what a key is to have in a file.
+type Value struct {
+	Key     string // such as log.dir or etcd.args.name
+	Texts   []string
+	Comment string // in one line, beside it; empty: none
+}
+
+const exampleHead = "# Configuration of etcdsup: every key with its default. Those with a '#' directly before them have none that is\n" +
+	"# a constant; the value there is an example. Nothing in this file is needed to run one etcd on loopback.\n"
+
 // Example is a complete configuration file: every key with what it is for. Loaded as it is, it gives the defaults;
 // without the '#' directly before a key, its lines are valid too.
-func Example() string {
+func Example() string { return Filled(exampleHead, nil) }
+
+// Filled is the example with another head and with values of one's own. Values of keys that do not exist are left out.
+func Filled(head string, values []Value) string {
 	var b strings.Builder
-	b.WriteString("# Configuration of etcdsup: every key with its default. Those with a '#' directly before them have none that is\n" +
-		"# a constant; the value there is an example. Nothing in this file is needed to run one etcd on loopback.\n")
+	b.WriteString(head)
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n# %s\n", s.doc)
 		indent := ""
@@ -21,20 +33,23 @@ func Example() string {
 		for i := range table {
 			if table[i].Section() == s.name {
 				b.WriteString("\n")
-				table[i].example(&b, indent)
+				table[i].example(&b, indent, values)
 			}
 		}
 	}
 	return b.String()
 }
 
-func (k *Key) example(b *strings.Builder, indent string) {
+func (k *Key) example(b *strings.Builder, indent string, values []Value) {
 	doc := k.Doc
 	if k.Derived != "" {
 		doc += " Default: " + k.Derived + "."
 	}
 	for _, line := range wrap(doc, 110) {
 		fmt.Fprintf(b, "%s# %s\n", indent, line)
+	}
+	if k.filled(b, indent, values) {
+		return
 	}
 	if k.Default != "" {
 		fmt.Fprintf(b, "%s%s: %s\n", indent, k.Base(), k.Default)
@@ -47,6 +62,61 @@ func (k *Key) example(b *strings.Builder, indent string) {
 		}
 		fmt.Fprintf(b, "%s#%s\n", indent, line)
 	}
+}
+
+// filled writes the key with its values, if it has any.
+func (k *Key) filled(b *strings.Builder, indent string, values []Value) bool {
+	found := false
+	for _, v := range values {
+		key, entry := resolve(v.Key)
+		if key == nil || key.Name != k.Name || k.entries != (entry != "") || len(v.Texts) == 0 {
+			continue
+		}
+		lead := indent + k.Base()
+		if k.entries {
+			if !found {
+				fmt.Fprintf(b, "%s:\n", lead)
+			}
+			lead = indent + "  " + entry
+		}
+		fmt.Fprintf(b, "%s: %s%s\n", lead, k.written(v.Texts), comment(v.Comment))
+		found = true
+	}
+	return found
+}
+
+func comment(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "  # " + printable(text)
+}
+
+// written is a value as YAML has it.
+func (k *Key) written(texts []string) string {
+	if len(texts) == 1 {
+		return k.scalar(texts[0])
+	}
+	all := make([]string, len(texts))
+	for i, t := range texts {
+		all[i] = k.scalar(t)
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
+
+var (
+	plainScalar = pattern(`^[A-Za-z0-9/](?:[A-Za-z0-9/._:=@%+-]*[A-Za-z0-9/._=@%+-])?$`)
+	yamlWord    = pattern(`(?i)^(?:null|true|false|yes|no|on|off|y|n|[0-9.+-].*)$`)
+)
+
+// scalar puts a text in quotes where YAML would take it for something else, or for something that the key does not take.
+func (k *Key) scalar(text string) string {
+	strict := k.takes&(scalarBool|scalarFloat) == 0
+	plain := plainScalar().MatchString(text) && !strings.EqualFold(text, "null")
+	if plain && (!strict || !yamlWord().MatchString(text)) {
+		return text
+	}
+	return jsonText(text) // which YAML has for texts in quotes
 }
 
 // wrap breaks a text into lines of at most width characters, at spaces.

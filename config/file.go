@@ -27,21 +27,26 @@ type reader struct {
 // readYAML never panics and never stops at the first fault, except where the text is no YAML.
 func readYAML(file string, text []byte) *reader {
 	r := &reader{file: file}
+	if body := r.open(text); body != nil {
+		r.section("", body)
+	}
+	return r
+}
+
+// open returns the one mapping of the text; nil if there is none, or with a fault.
+func (r *reader) open(text []byte) ast.Node {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if len(text) > maxFile {
 		r.faultAt(1, 1, fmt.Sprintf("cannot read the file: it has more than %s", Size(maxFile)), "name the configuration file of etcdsup")
-		return r
+		return nil
 	}
 	for line := range strings.SplitSeq(string(text), "\n") {
 		r.lines = append(r.lines, strings.TrimSuffix(line, "\r"))
 	}
 	if !r.readable() {
-		return r
+		return nil
 	}
-	if body := r.parse(text); body != nil {
-		r.section("", body)
-	}
-	return r
+	return r.parse(text)
 }
 
 // readable finds what no YAML may hold and what the parser would silently replace.

@@ -211,7 +211,7 @@ func unknownOverrideRemedy(name string) string {
 // quoted shows a value in a message: no secret, no endless text, nothing that steers a terminal.
 func quoted(key, text string) string {
 	if secretSetting(key) {
-		return masked
+		return Masked
 	}
 	if runes := []rune(text); len(runes) > 80 {
 		text = string(runes[:80]) + "…"

@@ -63,8 +63,8 @@ func TestEveryKeyHasItsVariableAndOverride(t *testing.T) {
 		byVariable, byFlag := asRoot(""), asRoot("")
 		byVariable.Env = append(byVariable.Env, k.Variable()+"="+text)
 		byFlag.Overrides = []string{k.Setting() + text}
-		a, _ := Read(byVariable) // keys that want a partner are faulty alone, but are read
-		b, _ := Read(byFlag)
+		a, _ := load(byVariable) // keys that want a partner are faulty alone, but are read
+		b, _ := load(byFlag)
 		if k.get(a) == "" || k.get(a) != k.get(b) {
 			t.Errorf("%s: %q by the variable, %q by --set", k.Name, k.get(a), k.get(b))
 		}
@@ -246,7 +246,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 		if strings.Contains(s.Value, "hunter2") {
 			t.Errorf("%s is shown as %s", s.Key, s.Value)
 		}
-		shown += b2i(s.Key == "etcd.env.GOGC" && s.Value == "50") + b2i(s.Key == "etcd.args.discovery-password" && s.Value == masked)
+		shown += b2i(s.Key == "etcd.env.GOGC" && s.Value == "50") + b2i(s.Key == "etcd.args.discovery-password" && s.Value == Masked)
 	}
 	if shown != 2 {
 		t.Errorf("settings are missing: %v", c.Settings())

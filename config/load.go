@@ -16,6 +16,7 @@ import (
 type Source struct {
 	File         string   // empty: ETCDSUP_CONFIG, or else the instance's own file if it exists
 	FileRequired bool     // whether File must exist; a file that ETCDSUP_CONFIG names always must
+	Text         []byte   // what File holds, or is to hold; nil: it is read
 	Instance     string   // from the command line; empty: not given
 	Dir          string   // from the command line, relative to the working directory; empty: not given
 	Env          []string // as from os.Environ; of it, ETCDSUP_*, HOME and XDG_* are read
@@ -26,7 +27,7 @@ type Source struct {
 
 // Load builds the complete Config, or returns Problems, which then hold every fault at once.
 func Load(src Source) (*Config, error) {
-	c, faults := Read(src)
+	c, faults := load(src)
 	if len(faults) > 0 {
 		return nil, faults
 	}
@@ -43,9 +44,9 @@ type loader struct {
 	broken map[string]bool // settings whose last value could not be read: nothing is concluded from them
 }
 
-// Read is Load that also returns the Config where there are faults: it is then as good as it can be, and only there to be
-// looked at for further faults.
-func Read(src Source) (*Config, Problems) {
+// load also returns the Config where there are faults: it is then as good as it can be, and only there to be looked at
+// for further faults.
+func load(src Source) (*Config, Problems) {
 	if src.euid == nil {
 		src.euid = os.Geteuid
 	}
@@ -88,7 +89,10 @@ func (l *loader) fromFile(later ...[]setting) []setting {
 	if name == "" {
 		return nil
 	}
-	text, err := readFile(name)
+	text, err := l.src.Text, error(nil)
+	if text == nil {
+		text, err = readFile(name)
+	}
 	if errors.Is(err, fs.ErrNotExist) && !required {
 		return nil
 	}
@@ -109,11 +113,21 @@ func (l *loader) fromFile(later ...[]setting) []setting {
 func instanceOf(later [][]setting) string {
 	instance := find("instance").Default
 	for _, s := range slices.Concat(later...) {
-		if s.name == "instance" && IsInstanceName(s.texts[0]) {
+		if s.name == "instance" && isInstanceName(s.texts[0]) {
 			instance = s.texts[0]
 		}
 	}
 	return instance
+}
+
+// Path is the configuration file that would be read, whether it exists or not; empty: there is no place for one.
+func (src Source) Path() string {
+	if src.euid == nil {
+		src.euid = os.Geteuid
+	}
+	l := &loader{src: src, env: environment(src.Env)}
+	name, _ := l.locate(instanceOf([][]setting{l.fromEnvironment(), l.fromFlags()}))
+	return name
 }
 
 // locate names the file to read and says whether it must exist.

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// masked stands for a secret wherever a value is shown.
-const masked = "****"
+// Masked stands for a secret wherever a value is shown.
+const Masked = "****"
 
 var (
 	secretVariable = pattern(`(?i)PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|_KEY$|^KEY$`)

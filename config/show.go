@@ -16,10 +16,7 @@ type Setting struct {
 func (c *Config) Settings() []Setting {
 	var all []Setting
 	add := func(key, value string) {
-		if secretSetting(key) && value != "" {
-			value = masked
-		}
-		all = append(all, Setting{key, withoutUserinfo(value), c.Origin(key)})
+		all = append(all, Setting{key, Shown(key, value), c.Origin(key)})
 	}
 	for i := range table {
 		switch k := &table[i]; k.Name {
@@ -36,6 +33,14 @@ func (c *Config) Settings() []Setting {
 		}
 	}
 	return all
+}
+
+// Shown is the value of a setting as it may be shown: without secrets.
+func Shown(key, value string) string {
+	if secretSetting(key) && value != "" {
+		return Masked
+	}
+	return withoutUserinfo(value)
 }
 
 // Changed names the settings in which the two differ: those that can be applied while etcd runs on, and those that need

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -111,11 +112,13 @@ func (l *loader) verifySocket() {
 	}
 }
 
-// pathFlags are etcd's flags that name a file or folder, and whether the file is a secret.
-var pathFlags = []struct {
+type pathFlag struct {
 	name           string
 	folder, secret bool
-}{
+}
+
+// pathFlags are etcd's flags that name a file or folder, and whether the file is a secret.
+var pathFlags = []pathFlag{
 	{name: "data-dir", folder: true}, {name: "wal-dir", folder: true},
 	{name: "cert-file"}, {name: "key-file", secret: true},
 	{name: "client-cert-file"}, {name: "client-key-file", secret: true},
@@ -182,4 +185,9 @@ func (l *loader) faultOf(err error, part, what, key string) {
 		remedy = u.remedy
 	}
 	l.fault(part, what+": "+err.Error(), remedy, key)
+}
+
+// IsPathFlag says whether a flag of etcd names a file or a folder.
+func IsPathFlag(flag string) bool {
+	return slices.ContainsFunc(pathFlags, func(p pathFlag) bool { return p.name == flag })
 }

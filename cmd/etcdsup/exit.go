@@ -25,7 +25,6 @@ const (
 	exitFindings    = 9
 	exitRolledBack  = 10
 	exitHook        = 11
-	exitNoManager   = 12
 	exitInterrupted = 130
 )
 
@@ -42,12 +41,11 @@ var exitCodes = []struct {
 	{exitTimeout, "timeout", "what was asked for is under way, but was not done in time"},
 	{exitHeldBy, "held-by", "another etcdsup or etcd holds the data directory"},
 	{exitConfig, "config", "the configuration has faults; all of them were printed"},
-	{exitDenied, "denied", "this user may not do that, or not use the socket of the instance"},
+	{exitDenied, "denied", "this user may not use the socket of the instance"},
 	{exitNotReady, "not-ready", "status: etcd is not ready"},
 	{exitFindings, "findings", "inspect: what was found speaks against starting etcd on this data; history --audit: the chain is broken"},
 	{exitRolledBack, "rolled-back", "mode: the change of mode was rolled back, and the mode is normal as before"},
 	{exitHook, "hook", "mode: the change of mode is done, but a hook after it failed"},
-	{exitNoManager, "no-manager", "install: no service manager that etcdsup knows runs on this host"},
 	{exitInterrupted, "interrupted", "interrupted while waiting; the daemon goes on"},
 }
 

@@ -83,10 +83,9 @@ var commands = []func(*globals) *cobra.Command{
 	newModeCmd,
 	newMemberCmd,
 	newVersionCmd,
+	newInitCmd,
 	newConfigCmd,
 	newCompletionCmd,
-	newInstallCmd,
-	newUninstallCmd,
 	newAfterStopCmd,
 }
 
