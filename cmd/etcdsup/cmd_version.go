@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/api/v3/version"
@@ -12,6 +13,7 @@ import (
 type versions struct {
 	Version  string `json:"version"`            // of etcdsup, "devel" when it was built from a working copy
 	Revision string `json:"revision,omitempty"` // of the repository
+	Time     string `json:"time,omitempty"`     // of that revision, RFC 3339
 	Modified bool   `json:"modified,omitempty"` // the working copy was not clean
 	Etcd     string `json:"etcd"`               // the built-in one
 	Go       string `json:"go"`
@@ -32,6 +34,8 @@ func thisVersion() versions {
 		switch s.Key {
 		case "vcs.revision":
 			v.Revision = s.Value
+		case "vcs.time":
+			v.Time = s.Value
 		case "vcs.modified":
 			v.Modified = s.Value == "true"
 		}
@@ -66,6 +70,9 @@ func revision(v versions) string {
 		return ""
 	}
 	short := v.Revision[:min(12, len(v.Revision))]
+	if strings.Contains(v.Version, short) { // it is named after the commit, and says by itself when that was modified
+		return ""
+	}
 	if v.Modified {
 		short += ", modified"
 	}

@@ -40,6 +40,7 @@ var imports = []importRule{
 	{"packaging/lab", nil, "hosts for tests, on which any program may be tried"},
 	{"config/hostconf", []string{"config"}, "it turns texts into keys; what is done with them is not its business"},
 	{"packaging", []string{"config"}, "what is put on a host; the daemon knows nothing of it"},
+	{"packaging/build", []string{"config", "packaging"}, "packages are made from outside: what the program knows of itself, it is asked"},
 	{"logsink/...", nil, "whatever else fails, etcd's output is taken; so it depends on nothing that may fail"},
 	{"supervisor", []string{"config", "supervisor/datadir", "supervisor/process", "supervisor/status"},
 		"the loop does not know its audience: what cannot be seen in a status cannot be seen"},
@@ -62,7 +63,7 @@ var modules = []struct {
 }{
 	{"github.com/goccy/go-yaml", []string{"config"}, nil, "the form of the file is the configuration's business"},
 	{"github.com/spf13/cobra", []string{"cmd/etcdsup"}, nil, "the command line ends where the daemon begins"},
-	{"github.com/spf13/pflag", nil, []string{"cmd/etcdsup"}, "comes with cobra"},
+	{"github.com/spf13/pflag", []string{"cmd/etcdsup"}, nil, "comes with cobra"},
 	{"github.com/vishvananda/netlink", nil, []string{"cmd/etcdsup/e2e"}, "hosts of a test that are network namespaces"},
 	{"go.etcd.io/etcd/api/v3", []string{"supervisor/cluster", "supervisor/rebuild", "cmd/etcdsup"}, []string{"cmd/etcdsup/e2e", "supervisor/internal/roomtest"}, "etcd's words for cluster, its version for the command version"},
 	{"go.etcd.io/etcd/client/v3", []string{"supervisor/cluster", "supervisor/loadtest"}, []string{"cmd/etcdsup/...", "packaging/e2e", "supervisor/datadir", "supervisor/rebuild", "supervisor/internal/roomtest"}, "everything that is asked of etcd is asked in one place"},

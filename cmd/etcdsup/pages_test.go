@@ -65,50 +65,17 @@ func commandsPage() string {
 	return b.String()
 }
 
-// eachCommand visits the commands below c that do something, in the order of their names.
-func eachCommand(c *cobra.Command, visit func(*cobra.Command)) {
-	for _, sub := range c.Commands() {
-		if sub.Runnable() && !sub.Hidden && sub.Name() != "help" {
-			visit(sub)
-		}
-		eachCommand(sub, visit)
-	}
-}
-
 func anchor(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
-
-func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
-
-func outdent(s string) string {
-	return strings.TrimRight(strings.TrimPrefix(strings.ReplaceAll("\n"+s, "\n  ", "\n"), "\n"), "\n")
-}
 
 func flagTable(flags *pflag.FlagSet) string {
 	var b strings.Builder
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Hidden || f.Name == "help" {
-			return
-		}
-		name := "--" + f.Name
-		if f.Shorthand != "" {
-			name = "-" + f.Shorthand + ", " + name
-		}
-		value, usage := pflag.UnquoteUsage(f)
-		if value == "stringArray" {
-			value = "KEY=VALUE"
-		}
-		if value != "" {
-			name += " " + value
-		}
-		standard := f.DefValue
-		if standard == "false" || standard == "[]" || strings.Contains(usage, "(default") || strings.Contains(usage, "default: ") {
-			standard = ""
-		}
+	for _, f := range flagRows(flags) {
+		standard := f.standard
 		if standard != "" {
 			standard = "`" + standard + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, strings.ReplaceAll(usage, "|", "\\|"), standard)
-	})
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.name, strings.ReplaceAll(f.usage, "|", "\\|"), standard)
+	}
 	if b.Len() == 0 {
 		return ""
 	}

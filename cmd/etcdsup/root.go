@@ -86,6 +86,7 @@ var commands = []func(*globals) *cobra.Command{
 	newInitCmd,
 	newConfigCmd,
 	newCompletionCmd,
+	newManCmd,
 	newAfterStopCmd,
 }
 

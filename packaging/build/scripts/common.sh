@@ -1,0 +1,19 @@
+#!/bin/sh
+# One text for dpkg and rpm. dpkg says in words what it does (install, upgrade, remove, purge), rpm with the number of
+# versions that will be there afterwards. It must work where no systemd runs, and in a folder that will be a host's root.
+set -eu
+
+# shellcheck disable=SC2034 # not each script names both
+readonly data=/var/lib/etcdsup config=/etc/etcdsup
+
+say() { printf 'etcdsup: %s\n' "$*"; }
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# booted tells whether systemd runs here, and not only lies here.
+booted() { [ -d /run/systemd/system ] && has systemctl; }
+
+reload_units() { ! booted || systemctl daemon-reload || say 'cannot make systemd read its units again: run "systemctl daemon-reload"'; }
+
+# units are the services of ours that systemd has running, each on a line.
+units() { systemctl list-units --plain --no-legend --all --state=active,activating,reloading,deactivating 'etcdsup.service' 'etcdsup@*.service' | cut -d ' ' -f 1; }
