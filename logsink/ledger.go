@@ -14,9 +14,9 @@ import (
 
 // The ledger is shared memory that the writing process keeps alive for us. It
 // is read again by a later process, so its layout is an interface: a change of
-// it needs a new ledgerVersion.
+// it needs a new LedgerVersion.
 const (
-	ledgerVersion = 1
+	LedgerVersion = 1
 	headerSize    = 64 << 10 // the header, padded
 	markSize      = 4 << 10  // room for one marker line, right after the header
 	dataStart     = headerSize + markSize
@@ -304,7 +304,7 @@ func formatLedger(fd, blockSize, blocks int, pipeIno uint64) error {
 		return err
 	}
 	h := (*header)(unsafe.Pointer(&mem[0]))
-	h.version, h.blockSize, h.blocks, h.pipeIno = ledgerVersion, uint32(blockSize), uint32(blocks), pipeIno
+	h.version, h.blockSize, h.blocks, h.pipeIno = LedgerVersion, uint32(blockSize), uint32(blocks), pipeIno
 	h.views[0].n = 1
 	_, _ = rand.Read(h.canary[:]) // never fails
 	h.magic = ledgerMagic
@@ -354,8 +354,8 @@ func (l *ledger) validate(size int64) error {
 	switch {
 	case l.magic != ledgerMagic:
 		return fmt.Errorf("%w: no magic number", ErrNoLedger)
-	case l.version != ledgerVersion:
-		return fmt.Errorf("%w: version %d, this program reads %d", ErrNoLedger, l.version, ledgerVersion)
+	case l.version != LedgerVersion:
+		return fmt.Errorf("%w: version %d, this program reads %d", ErrNoLedger, l.version, LedgerVersion)
 	case l.blocks < minBlocks || l.blocks > maxBlocks || l.blockSize < 4096 ||
 		int64(dataStart)+int64(l.blocks)*int64(l.blockSize) != size:
 		return fmt.Errorf("%w: %d blocks of %d bytes in %d bytes", ErrNoLedger, l.blocks, l.blockSize, size)

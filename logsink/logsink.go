@@ -317,6 +317,9 @@ func (s *Sink) Reconfigure(o Options) error {
 	return nil
 }
 
+// Options are those in force.
+func (s *Sink) Options() Options { return *s.opts.Load() }
+
 // Events tells of what a log of our own should say. It is closed by Close. An
 // event that nobody has read when 64 are waiting is lost.
 func (s *Sink) Events() <-chan Event { return s.events.ch }

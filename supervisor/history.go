@@ -20,7 +20,15 @@ const (
 	historyKept = 1000
 	// historyLine bounds one line of the file.
 	historyLine = 1 << 20
+	// historyVersion is the form of a line. A line of a higher one is passed over.
+	historyVersion = 1
 )
+
+// historyEntry is one line. Lines without a version are of the first one.
+type historyEntry struct {
+	Version int `json:"v,omitempty"`
+	status.Event
+}
 
 // history is the persisted list of starts and deaths: JSON lines, the newest last. It belongs to one goroutine
 // and keeps nothing in memory but where it stands.
@@ -76,11 +84,11 @@ func parseHistory(r io.Reader) (events []status.Event, bad int) {
 			_, err = lines.ReadSlice('\n')
 		}
 		if len(line) > 0 {
-			var e status.Event
-			if long || json.Unmarshal(line, &e) != nil || e.Seq == 0 {
+			var e historyEntry
+			if long || json.Unmarshal(line, &e) != nil || e.Seq == 0 || e.Version > historyVersion {
 				bad++
 			} else {
-				events = append(events, e)
+				events = append(events, e.Event)
 			}
 		}
 		if err != nil {
@@ -93,7 +101,7 @@ func parseHistory(r io.Reader) (events []status.Event, bad int) {
 
 // add appends an event to the file.
 func (h *history) add(e status.Event) error {
-	line, err := json.Marshal(e)
+	line, err := json.Marshal(historyEntry{Version: historyVersion, Event: e})
 	if err != nil {
 		return fmt.Errorf("cannot encode history: %w", err)
 	}
@@ -130,7 +138,7 @@ func (h *history) shorten() error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	for _, e := range events {
-		if err := enc.Encode(e); err != nil {
+		if err := enc.Encode(historyEntry{Version: historyVersion, Event: e}); err != nil {
 			return fmt.Errorf("cannot encode history: %w", err)
 		}
 	}

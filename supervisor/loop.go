@@ -88,6 +88,7 @@ type Settings struct {
 	Instance string
 	Program  string // how a user types a command for this instance: "etcdsup -i events"
 	Version  string
+	Binary   string // path of our own executable, as it is installed
 	Config   status.Config
 	PID      int
 	PeerURLs []string // that the member is to be listed with; none: nobody cares
@@ -113,7 +114,11 @@ type Start struct {
 	Alarm  Alarm        // paces the probes; nil: a Go timer
 	Moved  func()       // called in the loop's goroutine at each change of state, and when etcd told who it is; may be nil
 	Heart  Heart
-	Shown  func(*status.Status) // called in the loop's goroutine with each status from Run on; it must not block; may be nil
+	// Upgrade is the last replacement of etcdsup by another executable; nil: there was none. Outlived tells that Child
+	// was taken over within such a one: by the very process that it is a child of.
+	Upgrade  *status.Upgrade
+	Outlived bool
+	Shown    func(*status.Status) // called in the loop's goroutine with each status from Run on; it must not block; may be nil
 }
 
 // Loop supervises one etcd. Make it with New, run it with Run.
@@ -162,6 +167,8 @@ type Loop struct {
 	notes    chan note
 	trouble  chan error
 	started  time.Time
+	upgrade  *status.Upgrade
+	mourning int // deaths whose last lines are still being gathered
 }
 
 // lastSave is how long the end waits for what is still to be written down.
@@ -177,7 +184,7 @@ func New(h Host, k Keeper, log *zap.Logger, s Settings, begin Start, bootID stri
 	l := &Loop{
 		host: h, keep: k, log: log, set: s, boot: boot, bootID: bootID, begin: begin,
 		commands: make(chan order), events: make(chan event, 16), facts: make(chan func(), 4), pulse: make(chan struct{}), begun: make(chan struct{}), done: make(chan struct{}),
-		notes: make(chan note, 256), trouble: make(chan error, 1), token: begin.Record.Token, count: begin.Record.Count, seq: begin.Seq,
+		notes: make(chan note, 256), trouble: make(chan error, 1), token: begin.Record.Token, count: begin.Record.Count, seq: begin.Seq, upgrade: begin.Upgrade,
 	}
 	if l.probe.alarm = begin.Alarm; l.probe.alarm == nil {
 		l.probe.alarm = NewAlarm()
@@ -319,8 +326,8 @@ func (l *Loop) first() {
 		l.watch()
 		l.probe.reset(l.child, time.Now())
 		l.probe.told = true // to the etcdsup before us, if at all
-		l.note(status.Event{Kind: status.EventAdopt, PID: l.child.Info().PID, Note: "taken over from an etcdsup that ended"})
-		l.handle(event{in: adopted, ready: l.begin.Ready})
+		l.note(status.Event{Kind: status.EventAdopt, PID: l.child.Info().PID, Note: l.takenOver()})
+		l.handle(event{in: adopted, ready: l.begin.Ready, why: l.takenOver()})
 	case l.begin.Lost != nil:
 		l.handle(event{in: found, exit: *l.begin.Lost})
 	default:
@@ -498,6 +505,7 @@ func (l *Loop) mourn(x status.Exit, holds bool) {
 	}
 	l.log.Log(level, "etcd ended", zap.Int("pid", x.PID), zap.Intp("code", x.Code), zap.String("signal", x.Signal),
 		zap.String("cause", string(x.Cause)), zap.String("detail", x.Detail), zap.Duration("ran", x.Ran), zap.Bool("asked", x.Asked))
+	l.mourning++
 	go l.lastWords(status.Event{At: x.Ended, Kind: kind, PID: x.PID, Seq: l.nextSeq(), Note: l.m.verdict, Exit: &x}, run)
 }
 

@@ -198,7 +198,7 @@ func alive(m *machine, e event) {
 func adopt(m *machine, e event) {
 	m.isAdopted, m.notified, m.wasReady = true, true, e.ready
 	m.readySince = e.now
-	m.enter(starting, "taken over from an etcdsup that ended; its health is being asked")
+	m.enter(starting, e.why+"; its health is being asked")
 	if m.goal == status.GoalDown {
 		beginStop(m, e)
 		return

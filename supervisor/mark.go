@@ -63,8 +63,9 @@ func (m Mark) raisedTo(o Mark) Mark {
 // (without the break). IDs, devices, inodes and the sum are hexadecimal, the other numbers decimal; "-" stands for
 // nothing; crc is the CRC-32C of all before " crc=". A reader takes no other version than its own.
 const (
-	slotSize  = 4096
-	markWords = "etcdsup-mark 1"
+	slotSize    = 4096
+	markVersion = 1 // stands in markWords
+	markWords   = "etcdsup-mark 1"
 )
 
 var markSum = crc32.MakeTable(crc32.Castagnoli)

@@ -44,6 +44,9 @@ func OpenMarks(stateDir string) (m *Marks, aside string, err error) {
 	if asideErr != nil {
 		return m, "", fmt.Errorf("cannot set aside unreadable mark %s (%w): %w", m.path, err, asideErr)
 	}
+	if mark, _, err := readMark(beforeUpgrade(m.path)); err == nil {
+		m.now = mark // it is written anew when etcd is seen next
+	}
 	return m, to, nil
 }
 

@@ -32,6 +32,37 @@ func ListenNotify(path string) (*Notify, error) {
 	return &Notify{conn: conn}, nil
 }
 
+// InheritNotify goes on with a descriptor of GiveAway, which stays the caller's: what etcd has said meanwhile waits in it.
+func InheritNotify(fd int) (*Notify, error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot go on with the notify socket: %w", err)
+	}
+	f := os.NewFile(uintptr(own), "notify socket")
+	defer f.Close()
+	c, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot go on with the notify socket: %w", err)
+	}
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		_ = c.Close()
+		return nil, fmt.Errorf("cannot go on with descriptor %d: it is no notify socket", fd)
+	}
+	return &Notify{conn: conn}, nil
+}
+
+// GiveAway makes a descriptor of the socket for the next etcdsup.
+func (n *Notify) GiveAway() (fd int, err error) {
+	raw, err := n.conn.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("cannot give the notify socket away: %w", err)
+	}
+	var dupErr error
+	err = raw.Control(func(own uintptr) { fd, dupErr = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, errors.Join(err, dupErr)
+}
+
 // passCredentials makes the kernel add the sender's PID to each message: a READY counts only from etcd itself.
 func passCredentials(conn *net.UnixConn) error {
 	raw, err := conn.SyscallConn()

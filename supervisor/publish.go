@@ -25,10 +25,11 @@ func (l *Loop) publish() {
 func (l *Loop) status() *status.Status {
 	s := &status.Status{
 		Instance:   l.set.Instance,
-		Supervisor: status.Supervisor{PID: l.set.PID, Version: l.set.Version, Started: l.started},
+		Supervisor: status.Supervisor{PID: l.set.PID, Version: l.set.Version, Started: l.started, Binary: l.set.Binary},
 		Goal:       l.m.goal, State: word[l.m.is], Since: l.since, Reason: l.m.reason, Next: l.typed(l.m.next),
 		Mode: cmp.Or(l.mode, status.ModeNormal), Job: l.job, Ready: l.m.is == ready, Health: l.probe.last, Member: l.member,
 		Restart: l.restartStatus(), LastExit: l.lastExit, Log: l.host.Log(), Config: l.set.Config,
+		Upgrade: l.upgrade,
 	}
 	if n := status.PeerURLNotice(l.set.PeerURLs, l.member); n != nil {
 		s.Notices = append(s.Notices, status.Fault{What: n.What, Remedy: l.typed(n.Remedy)})

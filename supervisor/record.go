@@ -68,7 +68,10 @@ func loadRecord(path string) (r Record, aside string, err error) {
 	if err != nil {
 		return Record{}, "", fmt.Errorf("cannot set aside unreadable record %s (%w): %w", path, parseErr, err)
 	}
-	return Record{}, aside, nil
+	if data, err := os.ReadFile(beforeUpgrade(path)); err == nil { // it was another etcdsup that wrote what we cannot read
+		r, _ = parseRecord(data)
+	}
+	return r, aside, nil
 }
 
 // PeekRecord reads the record of a state folder without touching it; ok is false where there is none to go by.
@@ -83,13 +86,18 @@ func PeekRecord(stateDir string) (r Record, ok bool) {
 
 // parseRecord accepts only what can be acted on.
 func parseRecord(data []byte) (Record, error) {
+	var form struct{ Version int } // first: nobody knows what the rest is in another one
+	if err := json.Unmarshal(data, &form); err != nil {
+		return Record{}, err
+	}
+	if form.Version < 1 || form.Version > recordVersion {
+		return Record{}, fmt.Errorf("its version %d is not between 1 and %d, which this etcdsup reads", form.Version, recordVersion)
+	}
 	var r Record
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Record{}, err
 	}
 	switch {
-	case r.Version < 1 || r.Version > recordVersion:
-		return Record{}, fmt.Errorf("version %d is not between 1 and %d", r.Version, recordVersion)
 	case r.Goal != status.GoalUp && r.Goal != status.GoalDown:
 		return Record{}, fmt.Errorf("goal %q is neither up nor down", r.Goal)
 	case r.Run != nil && r.Run.ID.PID <= 1:

@@ -102,6 +102,7 @@ func (l *Loop) lastWords(e status.Event, run Run) {
 	defer cancel()
 	lines, said := l.host.LastWords(ctx, run)
 	l.show(func() {
+		l.mourning--
 		x := *e.Exit
 		x.LastLines, x.Said = lines, said
 		e.Exit = &x

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,7 @@ func (g *globals) afterStop(ctx context.Context) error {
 	if !stopWasAsked(cfg, result) {
 		return g.print(fmt.Sprintf("etcdsup ended by itself (%s): etcd is left alone\n", result))
 	}
-	lock, err := lockSoon(process.LockFile, filepath.Join(cfg.StateDir(), "lock"))
+	lock, err := lockSoon(process.LockFile, lockPath(cfg))
 	if _, held := errors.AsType[*process.HeldError](err); held {
 		return g.print("another etcdsup runs for this instance: etcd is left to it\n")
 	}

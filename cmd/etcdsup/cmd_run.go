@@ -42,8 +42,18 @@ Signals: SIGTERM, SIGINT stop etcd and end; SIGUSR1 rotates etcd's log; SIGHUP r
 	return cmd
 }
 
-// runDaemon is the daemon's life from configuration to the last line of its log.
+// runDaemon is the daemon's life. What keeps it from supervising in place of another etcdsup gives the process back to
+// that one.
 func runDaemon(ctx context.Context, g *globals) error {
+	err := supervise(ctx, g)
+	if err != nil && g.handed.open() {
+		return g.handed.comeBack(err)
+	}
+	return err
+}
+
+// supervise is the daemon's life from configuration to the last line of its log.
+func supervise(ctx context.Context, g *globals) error {
 	cfg, err := g.config()
 	if _, faulty := errors.AsType[config.Problems](err); faulty {
 		if _, all := config.Examine(ctx, g.source(), builtinRunner()); len(all) > 0 {

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,6 +42,14 @@ type daemon struct {
 	manager   *manager            // the service manager that started us
 	kept      map[string]*os.File // what it kept for us, by name
 
+	lock       *os.File     // of the instance
+	installed  string       // path of our executable, as it is installed
+	flushLog   func()       // has our own log written
+	listener   net.Listener // of the control socket
+	endServing func()       // ends the answers on it
+	life       context.Context
+	upgrading  atomic.Bool
+
 	closers []func()
 	waits   sync.WaitGroup // goroutines that end with what is closed
 }
@@ -57,7 +66,7 @@ func (d *daemon) close() {
 // for the first start, and opens all that the loop needs. Nothing of etcd's is touched before the configuration
 // was found free of faults.
 func openDaemon(ctx context.Context, g *globals, cfg *config.Config) (d *daemon, err error) {
-	d = &daemon{g: g, cfg: cfg}
+	d = &daemon{g: g, cfg: cfg, installed: g.installedPath()}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -69,7 +78,7 @@ func openDaemon(ctx context.Context, g *globals, cfg *config.Config) (d *daemon,
 	}
 	d.catchSignals()
 	var closeLog func()
-	d.log, closeLog = selfLog(cfg, g.err)
+	d.log, d.flushLog, closeLog = selfLog(cfg, g.err)
 	d.onClose(closeLog)
 	d.connectManager()
 	_ = os.Remove(leavingFile(cfg)) // where it stays, an end of this etcdsup is taken for one that was asked for
@@ -84,7 +93,7 @@ func openDaemon(ctx context.Context, g *globals, cfg *config.Config) (d *daemon,
 	if err != nil {
 		return d, err
 	}
-	if run == nil { // else etcd must be looked after in any case, see tellFaults
+	if run == nil && !g.handed.open() { // else etcd must be looked after in any case, see tellFaults
 		if faults := config.Check(ctx, d.cfg, builtinRunner()); len(faults) > 0 {
 			return d, faults
 		}
@@ -101,7 +110,10 @@ func openDaemon(ctx context.Context, g *globals, cfg *config.Config) (d *daemon,
 
 // lockInstance makes this the only etcdsup of the instance.
 func (d *daemon) lockInstance() error {
-	lock, err := lockSoon(process.LockFile, filepath.Join(d.cfg.StateDir(), "lock"))
+	if d.g.handed.open() {
+		return d.inheritLock()
+	}
+	lock, err := lockSoon(process.LockFile, d.lockPath())
 	if held, ok := errors.AsType[*process.HeldError](err); ok {
 		return failf(exitHeldBy, "see it with "+d.g.commandLine("status")+"; for a second etcd on this host use -i NAME",
 			"cannot run instance %q: etcdsup already runs for it: %w", d.cfg.Instance, held)
@@ -109,9 +121,14 @@ func (d *daemon) lockInstance() error {
 	if err != nil {
 		return err
 	}
+	d.lock = lock
 	d.onClose(func() { _ = lock.Close() })
 	return nil
 }
+
+func (d *daemon) lockPath() string { return lockPath(d.cfg) }
+
+func lockPath(c *config.Config) string { return filepath.Join(c.StateDir(), "lock") }
 
 // forkWait is how long a child that a killed etcdsup had just forked may hold that etcdsup's lock: until its exec.
 const forkWait = 500 * time.Millisecond
@@ -223,12 +240,8 @@ func (d *daemon) openMachine(rec supervisor.Record, run *running) error {
 	if err := process.BecomeSubreaper(); err != nil {
 		d.log.Warn("orphans are not reaped", zap.Error(err))
 	}
-	pipe, err := d.openPipe(run)
+	pipe, err := d.openSink(run)
 	if err != nil {
-		return err
-	}
-	d.keepPipe(pipe)
-	if d.sink, err = d.startSink(pipe); err != nil {
 		return err
 	}
 	d.onClose(func() { _ = d.sink.Close() })
@@ -313,6 +326,19 @@ func (d *daemon) openPipe(run *running) (*logsink.Pipe, error) {
 	return pipe, nil
 }
 
+// openSink goes on with the sink that runs already, or starts one.
+func (d *daemon) openSink(run *running) (*logsink.Pipe, error) {
+	if pipe, err := d.inheritSink(); pipe != nil || err != nil {
+		return pipe, err
+	}
+	pipe, err := d.openPipe(run)
+	if err == nil {
+		d.keepPipe(pipe)
+		d.sink, err = d.startSink(pipe)
+	}
+	return pipe, err
+}
+
 // sinkPatience is how long a killed etcdsup's last write to a stuck log disk is waited for. Nothing else may write
 // to the log meanwhile; etcd's output waits in the pipe.
 const sinkPatience = time.Minute
@@ -345,15 +371,17 @@ func (d *daemon) openLoop(files *supervisor.Files, loaded supervisor.Loaded, run
 	case run != nil:
 		d.adopted = run.run.ID.PID
 		begin.Child, begin.Ready = supervisor.AdoptChild(run.proc, run.run), run.run.Ready
-		d.log.Info("etcd taken over", zap.Int("pid", run.run.ID.PID), zap.Time("started", run.run.Started))
+		begin.Outlived = d.g.handed.open() && run.proc.Child()
+		d.log.Info("etcd taken over", zap.Int("pid", run.run.ID.PID), zap.Time("started", run.run.Started), zap.Bool("child", run.proc.Child()))
 	case rec.Run != nil && rec.Run.ID.BootID == process.BootID():
 		begin.Lost = lostExit(*rec.Run)
 	}
 	var err error
-	if d.notify, err = supervisor.ListenNotify(d.machine.Notify); err != nil {
+	if d.notify, err = d.openNotify(); err != nil {
 		return err
 	}
 	d.onClose(func() { _ = d.notify.Close() })
+	begin.Upgrade = d.lastUpgrade()
 	begin.Alarm = d.quietAlarm()
 	d.trim = newTrimmer(&ownHeap{})
 	d.onClose(d.trim.stop)
@@ -395,11 +423,12 @@ func (d *daemon) reapOrphans(alarm supervisor.Alarm) {
 
 // serve runs the loop, the socket and the signals until the loop has ended.
 func (d *daemon) serve(ctx context.Context) error {
-	ln, err := control.Listen(d.cfg.Control.Socket, d.cfg.Control.Group)
+	ln, err := d.listen()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	d.life = ctx
 	defer d.waits.Wait()
 	defer d.stopSink()
 	defer cancel()
@@ -410,7 +439,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	defer func() { _ = d.notify.Close() }()
 	d.exec.life = ctx
 	d.waits.Go(func() { d.obeySignals(ctx) })
-	d.waits.Go(func() { d.serveControl(ctx, ln) })
+	d.beginServing(ln)
+	d.waits.Go(func() { d.settle(ctx) }) // ends when it is said that we supervise, or with ctx
 	d.waits.Go(func() { d.exec.run(ctx) })
 	d.waits.Go(func() { d.exec.publish(ctx, d.loop.ShowJob) })
 	d.waits.Go(func() { d.tellFaults(ctx) }) // ends when it has told, or with ctx
@@ -425,6 +455,21 @@ func (d *daemon) stopSink() {
 		d.log.Warn("log not complete", zap.Error(err), zap.Int64("buffered", d.sink.Stats().Buffered))
 	}
 	_ = d.sink.Close()
+}
+
+// beginServing has the socket answered until endServing, or until the daemon's life ends.
+func (d *daemon) beginServing(ln net.Listener) {
+	ctx, cancel := context.WithCancel(d.life)
+	done := make(chan struct{})
+	d.listener, d.endServing = ln, func() {
+		cancel()
+		<-done
+	}
+	d.waits.Go(func() {
+		defer close(done)
+		defer cancel()
+		d.serveControl(ctx, ln)
+	})
 }
 
 // serveControl answers on the socket until ctx ends. Who asks earlier than there is something to say waits.

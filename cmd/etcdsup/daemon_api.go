@@ -123,7 +123,7 @@ func (o output) Log() status.Log {
 // settings are loopSettings with what only this run knows.
 func (d *daemon) settings(c *config.Config) supervisor.Settings {
 	s := loopSettings(c)
-	s.Program = d.g.self()
+	s.Program, s.Binary = d.g.self(), d.installed
 	return s
 }
 

@@ -25,6 +25,8 @@ const (
 	exitFindings    = 9
 	exitRolledBack  = 10
 	exitHook        = 11
+	exitNoManager   = 12
+	exitCameBack    = 13
 	exitInterrupted = 130
 )
 
@@ -46,6 +48,8 @@ var exitCodes = []struct {
 	{exitFindings, "findings", "inspect: what was found speaks against starting etcd on this data; history --audit: the chain is broken"},
 	{exitRolledBack, "rolled-back", "mode: the change of mode was rolled back, and the mode is normal as before"},
 	{exitHook, "hook", "mode: the change of mode is done, but a hook after it failed"},
+	{exitNoManager, "no-manager", "install: no service manager that etcdsup knows runs on this host"},
+	{exitCameBack, "came-back", "upgrade: the new etcdsup refused, or did not supervise in time; the old one goes on"},
 	{exitInterrupted, "interrupted", "interrupted while waiting; the daemon goes on"},
 }
 

@@ -110,6 +110,10 @@ func (f *fakeDaemon) Reload(context.Context) (*status.Reload, error) {
 	return &f.reload, f.script("reload")
 }
 
+func (f *fakeDaemon) Upgrade(_ context.Context, o control.UpgradeOrder) (*status.Upgrade, error) {
+	return &status.Upgrade{ID: "u1", From: "v1", To: "v2", Binary: o.Binary, Outcome: status.UpgradeRunning}, f.script("upgrade " + o.Binary)
+}
+
 func (f *fakeDaemon) History(_ context.Context, n int) ([]status.Event, error) {
 	return f.events[max(0, len(f.events)-n):], nil
 }

@@ -16,7 +16,10 @@ func main() {
 	if actsAsChild(os.Args) {
 		return
 	}
-	os.Exit(execute(context.Background(), os.Args[1:], standardStreams()))
+	handed := receiveHandover() // nobody reads etcd's output until then
+	s := standardStreams()
+	s.handed = handed
+	os.Exit(execute(context.Background(), os.Args[1:], s))
 }
 
 // actsAsChild does what this executable is there for under other names, those that the daemon gives to its children;
@@ -27,6 +30,8 @@ func actsAsChild(args []string) bool {
 		etcdmain.Main(args)
 	case room.Name: // on the way into a network of its own
 		room.Enter(args)
+	case guardName: // while another executable takes the place of this one
+		os.Exit(runGuard(args))
 	case rebuild.Name: // for work on data that may be its end
 		rebuild.Enter(args)
 	default:

@@ -17,8 +17,9 @@ import (
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
-	env      []string // as os.Environ gives it
-	program  string   // how the user would type this program's name; empty: etcdsup
+	env      []string  // as os.Environ gives it
+	program  string    // how the user would type this program's name; empty: etcdsup
+	handed   *handover // what the etcdsup before us in this process has left; nil: there was none
 }
 
 func standardStreams() streams {
@@ -77,6 +78,7 @@ var commands = []func(*globals) *cobra.Command{
 	newStopCmd,
 	newRestartCmd,
 	newReloadCmd,
+	newUpgradeCmd,
 	newHistoryCmd,
 	newLogsCmd,
 	newInspectCmd,
@@ -88,6 +90,7 @@ var commands = []func(*globals) *cobra.Command{
 	newCompletionCmd,
 	newManCmd,
 	newAfterStopCmd,
+	newCanTakeOverCmd,
 }
 
 // topics are the help pages that belong to no command.

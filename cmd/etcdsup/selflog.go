@@ -23,7 +23,9 @@ const (
 
 // selfLog is etcdsup's own log: for people on a terminal, JSON elsewhere, and JSON in a rotated file. Neither a
 // stuck terminal nor a stuck disk may hold the loop up, so each goes through a queue of its own.
-func selfLog(c *config.Config, errOut io.Writer) (*zap.Logger, func()) {
+//
+// flush returns when what was logged so far has been written, or cannot be; end does too, and nothing is written after it.
+func selfLog(c *config.Config, errOut io.Writer) (log *zap.Logger, flush, end func()) {
 	screen := newQueue(errOut)
 	file := logsink.OwnLog(filepath.Join(c.Log.Dir, selfLogName), selfLogSize, selfLogKeep)
 	disk := newQueue(file)
@@ -38,7 +40,11 @@ func selfLog(c *config.Config, errOut io.Writer) (*zap.Logger, func()) {
 		zapcore.NewCore(forScreen, screen, zap.InfoLevel),
 		zapcore.NewCore(zapcore.NewJSONEncoder(enc), disk, zap.DebugLevel),
 	)
-	return zap.New(core), func() {
+	flush = func() {
+		screen.flush()
+		disk.flush()
+	}
+	return zap.New(core), flush, func() {
 		screen.close()
 		disk.close()
 		_ = file.Close()
@@ -56,7 +62,7 @@ func screenEncoding() zapcore.EncoderConfig {
 // queue is a writer that never waits: what its goroutine has not written yet waits in it, and what does not fit is
 // counted and said once there is room.
 type queue struct {
-	lines chan []byte
+	lines chan queued
 	done  chan struct{}
 
 	mu     sync.Mutex
@@ -64,15 +70,45 @@ type queue struct {
 	lost   int
 }
 
+// queued is a line, or the question whether all before it have been written.
+type queued struct {
+	line    []byte
+	written chan<- struct{}
+}
+
 func newQueue(w io.Writer) *queue {
-	q := &queue{lines: make(chan []byte, selfLogQueue), done: make(chan struct{})}
+	q := &queue{lines: make(chan queued, selfLogQueue), done: make(chan struct{})}
 	go func() { // ends when lines is closed
 		defer close(q.done)
 		for l := range q.lines {
-			_, _ = w.Write(l) // nobody is left to be told
+			if l.written != nil {
+				close(l.written)
+				continue
+			}
+			_, _ = w.Write(l.line) // nobody is left to be told
 		}
 	}()
 	return q
+}
+
+// flush waits for what is queued, but not for ever.
+func (q *queue) flush() {
+	written := make(chan struct{})
+	limit := time.After(selfLogFlush)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	select {
+	case q.lines <- queued{written: written}:
+	case <-limit:
+		return
+	}
+	select {
+	case <-written:
+	case <-limit:
+	}
 }
 
 // Write queues one line. It never fails.
@@ -87,7 +123,7 @@ func (q *queue) Write(p []byte) (int, error) {
 	}
 	line := append([]byte(nil), p...)
 	select {
-	case q.lines <- line:
+	case q.lines <- queued{line: line}:
 	default:
 		q.lost++
 	}
@@ -96,7 +132,7 @@ func (q *queue) Write(p []byte) (int, error) {
 
 func (q *queue) offer(line []byte) {
 	select {
-	case q.lines <- line:
+	case q.lines <- queued{line: line}:
 		q.lost = 0
 	default:
 	}

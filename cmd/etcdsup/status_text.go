@@ -65,6 +65,7 @@ var statusRows = []struct {
 	{"notice", noticeRow},
 	{"pending", func(v statusView) string { return v.warn(strings.Join(v.Config.Pending, ", ")) }},
 	{"etcdsup", supervisorRow},
+	{"upgrade", upgradeRow},
 }
 
 // statusView is a status with what its text depends on besides.
@@ -113,6 +114,18 @@ func noticeRow(v statusView) string {
 		all = append(all, v.warn(printable(n.What))+" → "+printable(n.Remedy))
 	}
 	return strings.Join(all, "; ")
+}
+
+// upgradeRow is shown while etcdsup is being replaced, and after that has failed.
+func upgradeRow(v statusView) string {
+	switch u := v.Upgrade; {
+	case u == nil || u.Outcome == status.UpgradeDone:
+		return ""
+	case u.Outcome == status.UpgradeCameBack:
+		return v.bad("failed "+humanTime(u.Began, v.now)) + ": " + printable(u.String())
+	default:
+		return v.warn(printable(u.String()))
+	}
 }
 
 // modeRow is shown where the mode is not the resting one, with the command that tells more.

@@ -82,6 +82,13 @@ func (c *Client) Reload(ctx context.Context) (*status.Reload, error) {
 	return callBy[*status.Reload](ctx, c, c.slow, http.MethodPost, "/v1/reload")
 }
 
+// Upgrade has etcdsup replaced by another executable. What that comes to is seen in the statuses, of a socket on which
+// nobody may answer for a moment.
+func (c *Client) Upgrade(ctx context.Context, o UpgradeOrder) (*status.Upgrade, error) {
+	q := url.Values{"binary": {o.Binary}, "within": {o.Within.String()}}
+	return callBy[*status.Upgrade](ctx, c, newWaiter(c.socket, o.Within+answerTimeout), http.MethodPost, "/v1/upgrade?"+q.Encode())
+}
+
 // RotateLog returns when etcd's log goes to a new file.
 func (c *Client) RotateLog(ctx context.Context) (*status.Status, error) {
 	return call[*status.Status](ctx, c, http.MethodPost, "/v1/logs/rotate")

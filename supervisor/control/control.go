@@ -8,6 +8,7 @@ package control
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
@@ -36,6 +37,9 @@ type Daemon interface {
 	RotateLog(ctx context.Context) error
 	// Reload reads the configuration again and applies what needs no restart. With any fault in it nothing changes.
 	Reload(ctx context.Context) (*status.Reload, error)
+	// Upgrade has another executable take this one's place. It returns when the new one has said that it can, and the
+	// answers that are under way are sent before it does.
+	Upgrade(ctx context.Context, o UpgradeOrder) (*status.Upgrade, error)
 	// Members asks etcd for the cluster's list and each member for how it is.
 	Members(ctx context.Context) (*status.Members, error)
 	// ChangeMember carries one change out, unless it would cost the quorum, and returns the list after it.
@@ -72,6 +76,18 @@ type Version struct {
 	Version string `json:"version"` // of etcdsup
 	PID     int    `json:"pid"`     // of etcdsup
 }
+
+// UpgradeOrder is what an upgrade is asked for with.
+type UpgradeOrder struct {
+	Binary string        // path of the new executable
+	Within time.Duration // in which it has to answer, and after that to supervise; 0: UpgradeWithin
+}
+
+// The time that a new executable is given.
+const (
+	UpgradeWithin    = 10 * time.Second
+	MaxUpgradeWithin = 5 * time.Minute
+)
 
 // MaxHistory is the most events that one answer holds, and as many as the daemon keeps. It is also the most entries of
 // the audit log in one answer.

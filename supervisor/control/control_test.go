@@ -69,6 +69,10 @@ func (f *fake) ChangeMember(_ context.Context, o status.MemberOrder) (*status.Me
 }
 
 func (f *fake) RotateLog(context.Context) error { return f.call("rotate") }
+func (f *fake) Upgrade(_ context.Context, o UpgradeOrder) (*status.Upgrade, error) {
+	return &status.Upgrade{ID: "u1", Binary: o.Binary, Outcome: status.UpgradeRunning}, f.call("upgrade " + o.Within.String())
+}
+
 func (f *fake) Reload(context.Context) (*status.Reload, error) {
 	return &status.Reload{Applied: []string{"log.max_size"}}, f.call("reload")
 }
@@ -342,7 +346,7 @@ func TestClientWithoutDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.(*listener).Listener.Close() // as after SIGKILL: the socket stays
+	ln.(*listener).UnixListener.Close() // as after SIGKILL: the socket stays
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -107,16 +108,61 @@ func removeLeftover(socket string) error {
 	return os.Remove(socket)
 }
 
-// listener removes its socket when it is closed, by the name it was asked for.
+// listener removes its socket when it is closed, by the name it was asked for, unless it was given away.
 type listener struct {
-	net.Listener
+	*net.UnixListener
 	socket string
+	given  atomic.Bool
 	once   sync.Once
 }
 
 func (l *listener) Close() error {
-	l.once.Do(func() { _ = os.Remove(l.socket) }) // before the close, so that a successor's socket is never the one removed
-	return l.Listener.Close()
+	if !l.given.Load() {
+		l.once.Do(func() { _ = os.Remove(l.socket) }) // before the close, so that a successor's socket is never the one removed
+	}
+	return l.UnixListener.Close()
+}
+
+// GiveAway makes a descriptor of a listener that Listen or Inherit has made. From then on the end of the listener leaves
+// the socket to it: who connects waits until somebody accepts there.
+func GiveAway(ln net.Listener) (fd int, err error) {
+	l, ok := ln.(*listener)
+	if !ok {
+		return -1, fmt.Errorf("cannot give a %T away", ln)
+	}
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("cannot give the control socket away: %w", err)
+	}
+	err = control(raw, func(own int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("cannot give the control socket away: %w", err)
+	}
+	l.given.Store(true)
+	return fd, nil
+}
+
+// Inherit goes on with a descriptor of GiveAway, which stays the caller's, on the same socket.
+func Inherit(fd int, socket string) (net.Listener, error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot go on with the control socket: %w", err)
+	}
+	f := os.NewFile(uintptr(own), socket)
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot go on with the control socket: %w", err)
+	}
+	ul, ok := ln.(*net.UnixListener)
+	if !ok {
+		_ = ln.Close()
+		return nil, fmt.Errorf("cannot go on with descriptor %d: it is no control socket", fd)
+	}
+	return &listener{UnixListener: ul, socket: socket}, nil
 }
 
 func bind(socket string, gid int) (net.Listener, error) {
@@ -137,10 +183,13 @@ func bind(socket string, gid int) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ul, ok := ln.(*net.UnixListener); ok {
-		ul.SetUnlinkOnClose(false)
+	ul, ok := ln.(*net.UnixListener)
+	if !ok {
+		_ = ln.Close()
+		return nil, fmt.Errorf("a listener is a %T", ln)
 	}
-	l := &listener{Listener: ln, socket: socket}
+	ul.SetUnlinkOnClose(false)
+	l := &listener{UnixListener: ul, socket: socket}
 	if gid != noGroup {
 		if err := share(socket, gid, fs.FileMode(mode)); err != nil {
 			_ = l.Close()

@@ -29,6 +29,7 @@ var Routes = []Route{
 	{"POST", "/v1/restart", Write, "Stop etcd and start it again; answers with the status once the command is accepted.", (*server).restart},
 	{"POST", "/v1/logs/rotate", Write, "Close etcd's log file, keep it as an archive and go on in a new one.", (*server).rotate},
 	{"POST", "/v1/reload", Write, "Read the configuration again and apply what needs no restart; answers with what is in force and what waits. A faulty one changes nothing.", (*server).reload},
+	{"POST", "/v1/upgrade", Write, "Replace the running etcdsup by the executable at the path binary, which is asked first whether it can take over; for root and etcdsup's own user. It has the time within, such as 10s, to supervise, or else the old one comes back. Answers with the upgrade once nothing is left but to do it; what it comes to is seen in the status.", (*server).upgrade},
 	{"GET", "/v1/members", Read, "The cluster's members, and how each is right now.", (*server).members},
 	{"POST", "/v1/members/{op}", Write, "Change the member named by the parameter member (ID or name): op is remove, promote or update-url (with urls, separated by commas). Refused where it would cost the quorum; answers with the members after it.", (*server).changeMember},
 	{"GET", "/v1/mode", Read, "The present mode, the change of mode that is under way, and the last one that ended.", (*server).modes},

@@ -220,6 +220,25 @@ func (s *server) reload(w http.ResponseWriter, req *http.Request) error {
 	return writeJSON(w, r)
 }
 
+// upgrade answers once the new executable has said that it can take over, which may take it as long as it is given.
+func (s *server) upgrade(w http.ResponseWriter, req *http.Request) error {
+	o := UpgradeOrder{Binary: req.URL.Query().Get("binary"), Within: UpgradeWithin}
+	if text := req.URL.Query().Get("within"); text != "" {
+		var err error
+		if o.Within, err = time.ParseDuration(text); err != nil || o.Within <= 0 || o.Within > MaxUpgradeWithin {
+			return &Error{Code: CodeBadRequest, Message: fmt.Sprintf("within is %q, not a time of at most %v such as 10s", text, MaxUpgradeWithin)}
+		}
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(o.Within + answerTimeout))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), o.Within+answerTimeout)
+	defer cancel()
+	u, err := s.daemon.Upgrade(ctx, o)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, u)
+}
+
 // command runs what outlives its caller: a client that hangs up after its request was read has still given the order.
 func (s *server) command(w http.ResponseWriter, req *http.Request, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), answerTimeout)

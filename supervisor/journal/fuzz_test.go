@@ -16,7 +16,7 @@ func smallJournal(f *testing.F) []byte {
 	plan := status.Plan{Request: status.ModeRequest{Mode: status.ModeJoin}, Steps: []status.Step{{Name: "a"}}}
 	var all []byte
 	for i, r := range []record{
-		{Format: format, Plan: &plan}, {Step: "a", Phase: PhaseBegin}, {Step: "a", Phase: PhaseDone, Data: map[string]string{"k": "v"}},
+		{Format: Format, Plan: &plan}, {Step: "a", Phase: PhaseBegin}, {Step: "a", Phase: PhaseDone, Data: map[string]string{"k": "v"}},
 		{Outcome: status.OutcomeDone},
 	} {
 		r.N = i + 1

@@ -325,7 +325,7 @@ func lastOf(data []byte) []byte {
 
 func newerLine(t *testing.T) []byte {
 	plan := samplePlan()
-	line, err := encode(record{N: 1, Format: format + 1, Plan: &plan})
+	line, err := encode(record{N: 1, Format: Format + 1, Plan: &plan})
 	must(t, err)
 	return line
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
-// format is what this program writes. A reader accepts every format up to its own.
-const format = 1
+// Format is what this program writes. A reader accepts every format up to its own.
+const Format = 1
 
 // record is one line of a journal: the plan, then entries of steps and standstills, then the end.
 type record struct {
@@ -105,8 +105,8 @@ func (s *State) fault(rec record, ok bool) *FileError {
 	switch {
 	case !ok:
 		return &FileError{Problem: "is not what was written there", Remedy: remedyDamage}
-	case rec.Format > format:
-		return &FileError{Problem: fmt.Sprintf("format %d is newer than %d", rec.Format, format), Remedy: remedyNewer}
+	case rec.Format > Format:
+		return &FileError{Problem: fmt.Sprintf("format %d is newer than %d", rec.Format, Format), Remedy: remedyNewer}
 	}
 	if err := s.apply(rec); err != nil {
 		return &FileError{Problem: err.Error(), Remedy: remedyDamage}

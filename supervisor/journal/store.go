@@ -195,7 +195,7 @@ func (s *Store) create(plan status.Plan) (*Journal, error) {
 		return nil, err
 	}
 	j := newJournal(s, tape{f: f}, State{ID: id})
-	if err = j.add(record{Format: format, Plan: &plan}); err == nil {
+	if err = j.add(record{Format: Format, Plan: &plan}); err == nil {
 		err = syncDir(s.dir)
 	}
 	if err == nil {

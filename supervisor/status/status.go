@@ -92,6 +92,7 @@ type Status struct {
 	Notices    []Fault    `json:"notices,omitempty"` // what is not as configured, with the command that would mend it
 	Log        Log        `json:"log"`
 	Config     Config     `json:"config"`
+	Upgrade    *Upgrade   `json:"upgrade,omitempty"` // of etcdsup itself, the last one; nil: there was none
 }
 
 // Supervisor is etcdsup itself.
@@ -99,6 +100,7 @@ type Supervisor struct {
 	PID     int       `json:"pid"`
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
+	Binary  string    `json:"binary,omitempty"` // path that it was started from, and that an upgrade puts the new file at
 }
 
 // Process is the living etcd.
@@ -202,6 +204,8 @@ const (
 	EventReady EventKind = "ready"
 	EventExit  EventKind = "exit"
 	EventFail  EventKind = "start-failed"
+
+	EventUpgrade EventKind = "upgrade" // of etcdsup itself, done or failed
 )
 
 // Event is one entry of the history, the newest last.

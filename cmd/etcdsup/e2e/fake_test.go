@@ -43,6 +43,11 @@ func fake(a fakeArgs) int {
 		await := make(chan os.Signal, 1)
 		signal.Notify(await, syscall.SIGTERM)
 		<-await
+	case "seven": // ends with SIGTERM too, and not well
+		await := make(chan os.Signal, 1)
+		signal.Notify(await, syscall.SIGTERM)
+		<-await
+		return 7
 	case "lines":
 		return fakeLines(a)
 	case "slow": // answers nobody, and works a little all the time

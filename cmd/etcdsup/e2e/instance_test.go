@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ type instance struct {
 	network *network
 	daemons []*daemon
 	extra   []string // environment
+	program string   // etcdsup of its own; empty: the one of all tests
 }
 
 // newInstance makes the folders. At the test's end all that runs in them is ended.
@@ -124,7 +126,7 @@ func (in *instance) command(args ...string) *exec.Cmd {
 	if _, err := os.Stat(in.file); err == nil {
 		args = append([]string{"-c", in.file}, args...)
 	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(cmp.Or(in.program, program), args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + in.root, "TZ=UTC"}, in.extra...)
 	return cmd
 }

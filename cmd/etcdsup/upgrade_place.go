@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/etcdsup/etcdsup/config"
+	"github.com/etcdsup/etcdsup/supervisor/status"
+)
+
+// An executable on its way to its place. Until the new one has proved itself the place holds the old one: whoever starts
+// etcdsup meanwhile, after a crash or a power cut, is to get what worked.
+
+// staged are the names of one upgrade. All are in one folder, so that each step is a rename.
+type staged struct {
+	path     string // where the executable is installed
+	next     string // the new one, until it is put at path
+	previous string // the old one, from then on
+	own      bool   // next was made by us from a file elsewhere, which stays
+}
+
+// exeOf is the executable that a process runs, also when it has no name any more.
+func exeOf(pid int) string { return fmt.Sprintf("/proc/%d/exe", pid) }
+
+// byPath puts together those that were started from the same file.
+func byPath(all []runningDaemon) [][]runningDaemon {
+	groups := map[string][]runningDaemon{}
+	for _, r := range all {
+		path := r.st.Supervisor.Binary
+		groups[path] = append(groups[path], r)
+	}
+	var sorted [][]runningDaemon
+	for _, path := range slices.Sorted(maps.Keys(groups)) {
+		sorted = append(sorted, groups[path])
+	}
+	return sorted
+}
+
+func sortedSockets(c *config.Config) []string {
+	return slices.Sorted(maps.Values(sockets(c)))
+}
+
+// placeOf is the configuration that an instance's errors are told by.
+func (g *globals) placeOf(r runningDaemon) *config.Config {
+	c := &config.Config{Instance: r.st.Instance, Dir: r.st.Config.Dir}
+	c.Control.Socket = r.client.Socket()
+	return c
+}
+
+// stage puts the new executable beside the old one, and makes sure that the place holds the old one.
+func stage(s status.Supervisor, binary string) (*staged, error) {
+	if s.Binary == "" {
+		return nil, failf(exitFailure, "restart etcdsup: etcd goes on meanwhile", "cannot upgrade etcdsup, PID %d: it does not say where it was started from", s.PID)
+	}
+	p := &staged{path: s.Binary, next: s.Binary + ".next", previous: s.Binary + ".previous"}
+	running := exeOf(s.PID)
+	switch {
+	case binary != "":
+		p.own = true
+		return p, placed(p, copyFile(binary, p.next))
+	case sameProgram(running, p.path):
+		return p, nil // nothing was replaced: it is found out for each daemon by itself
+	case sameProgram(running, p.next):
+		return p, placed(p, p.finish()) // an upgrade that its command did not see the end of
+	}
+	// A package, or somebody, has put the new one there. The old one is put back until the new one has proved itself.
+	err := linkTo(p.path, p.next)
+	if err == nil {
+		err = copyFile(running, p.path)
+	}
+	return p, placed(p, err)
+}
+
+func placed(p *staged, err error) error {
+	if err == nil {
+		return nil
+	}
+	code := exitFailure
+	if errors.Is(err, fs.ErrPermission) {
+		code = exitDenied
+	}
+	return failf(code, "run it as root, or as the user whom the folder belongs to", "cannot put the new etcdsup at %s: %w", p.path, err)
+}
+
+// runs tells whether the process runs what is to be at the place in the end.
+func (p *staged) runs(pid int) bool {
+	exe := exeOf(pid)
+	if isThere(p.next) {
+		return sameProgram(exe, p.next)
+	}
+	return sameProgram(exe, p.path)
+}
+
+// sameProgram tells whether two files are one, or hold the same.
+func sameProgram(a, b string) bool {
+	if sameFile(a, b) {
+		return true
+	}
+	fa, errA := os.Open(a)
+	fb, errB := os.Open(b)
+	if errA == nil {
+		defer fa.Close()
+	}
+	if errB == nil {
+		defer fb.Close()
+	}
+	return errors.Join(errA, errB) == nil && sameContent(fa, fb)
+}
+
+func sameContent(a, b io.Reader) bool {
+	const piece = 1 << 20
+	bufA, bufB := make([]byte, piece), make([]byte, piece)
+	for {
+		n, errA := io.ReadFull(a, bufA)
+		m, errB := io.ReadFull(b, bufB)
+		if !bytes.Equal(bufA[:n], bufB[:m]) {
+			return false
+		}
+		if errA != nil || errB != nil {
+			return true // both have ended: a piece is shorter than the other one unless both are whole
+		}
+	}
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// finish puts the new executable at its place, and keeps the old one beside it.
+func (p *staged) finish() error {
+	if !isThere(p.next) {
+		return nil // nothing was replaced
+	}
+	if sameProgram(p.next, p.path) {
+		return os.Remove(p.next)
+	}
+	err := linkTo(p.path, p.previous)
+	if err == nil {
+		err = os.Rename(p.next, p.path)
+	}
+	return placed(p, errors.Join(err, syncFolder(p.path)))
+}
+
+// giveUp leaves the old executable at its place. A new one that came there by itself is kept as the one that failed.
+func (p *staged) giveUp() error {
+	if p.own {
+		return os.Remove(p.next)
+	}
+	err := os.Rename(p.next, p.path+".failed")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// linkTo gives a file a second name, in place of whatever had that name.
+func linkTo(from, to string) error {
+	tmp := to + ".tmp"
+	_ = os.Remove(tmp) // of one that was killed
+	if err := os.Link(from, tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, to)
+}
+
+// copyFile makes a copy under a name, whole and on disk, in place of whatever had that name. It can be executed by all
+// and written by its owner only, as what becomes etcdsup has to be.
+func copyFile(from, to string) (err error) {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if info, err := src.Stat(); err == nil && !info.Mode().IsRegular() {
+		return &fs.PathError{Op: "copy", Path: from, Err: errors.New("it is no file")}
+	}
+	tmp := to + ".tmp"
+	dst, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o700)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(dst, src)
+	err = errors.Join(err, dst.Chmod(0o755), dst.Sync(), dst.Close())
+	if err == nil {
+		err = os.Rename(tmp, to)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	return syncFolder(to)
+}
+
+// syncFolder has the names of a file's folder on disk.
+func syncFolder(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
