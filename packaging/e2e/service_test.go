@@ -39,7 +39,7 @@ func install(t *testing.T, h *lab.Host) *service {
 	for _, u := range []packaging.Unit{{Binary: binary}, {Binary: binary, Template: true}} {
 		h.Write("/etc/systemd/system/"+u.Name(), u.Text(), "644")
 	}
-	h.Sh("useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin etcd; systemctl daemon-reload")
+	h.Sh("useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin etcd; systemctl daemon-reload; sync")
 	s := &service{Host: h, t: t, instance: "default", unit: "etcdsup.service"}
 	s.client, s.peer = s.url(2379), s.url(2380)
 	return s

@@ -83,8 +83,8 @@ func (o *order) carryOut() error {
 	return fmt.Errorf("cannot execute %s: %w", o.path, syscall.Exec(o.path, o.argv, os.Environ()))
 }
 
-// furnish makes sure that this is another network than that of who ordered it, and brings lo up in it. The capability
-// that this took is given back.
+// furnish makes sure that this is another network than that of who ordered it, and brings lo up in it. The capabilities
+// that a user namespace has brought are given back: from exec on they are gone.
 func (o *order) furnish() error {
 	here, err := namespaceOf()
 	if err != nil {
@@ -96,11 +96,17 @@ func (o *order) furnish() error {
 	if err := loopbackUp(); err != nil {
 		return err
 	}
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+	if o.kind != KindUser {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot give capabilities back: %w", err)
 	}
 	return nil
 }
+
+// noRoot makes root a user without capabilities from the next exec on, for good: SECBIT_NOROOT and its lock.
+const noRoot = 1<<0 | 1<<1
 
 func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)

@@ -50,11 +50,10 @@ func (k Kind) attributes() *syscall.SysProcAttr {
 	case KindUser:
 		uid, gid := os.Geteuid(), os.Getegid()
 		a.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNET
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
-		// Whoever is not root loses all capabilities at exec, also those over a namespace of his own; lo has to be
-		// brought up after it. Enter gives this one back.
-		a.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN}
+		// Root in it has the rights over it, also after exec, and Enter gives them up. Any other user would have to be handed
+		// one with capset(2), which the sandbox of a service forbids with all that is for root.
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
 	}
 	return a
 }
