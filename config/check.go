@@ -31,7 +31,7 @@ func Check(ctx context.Context, c *Config, builtin Runner) Problems {
 // Examine is Load and Check in one, and looks for further faults where Load would give up. The Config is there to be
 // shown, never to run by, unless there are no Problems.
 func Examine(ctx context.Context, src Source, builtin Runner) (*Config, Problems) {
-	c, faults := load(src)
+	c, faults := Read(src)
 	for _, further := range Check(ctx, c, builtin) {
 		known := slices.ContainsFunc(faults, func(p Problem) bool { return p.Key == further.Key })
 		if !known {

@@ -19,7 +19,7 @@ func TestFilledSaysTheSame(t *testing.T) {
 			{Key: keyArgs + ".x", Texts: args, Comment: "here:1"}, {Key: keyEnv + ".V", Texts: []string{env}},
 			{Key: "cluster.user", Texts: []string{env}}, {Key: "no.such", Texts: args},
 		})
-		c, faults := load(Source{File: "x", Text: []byte(text), Env: []string{"HOME=/root"}})
+		c, faults := Read(Source{File: "x", Text: []byte(text), Env: []string{"HOME=/root"}})
 		if got := c.ArgValues("x"); !slices.Equal(got, strings.Split(strings.Join(args, ","), ",")) || c.Etcd.Env["V"] != env || c.Cluster.User != env {
 			t.Fatalf("%q, %q and %q are %q, %q and %q: %v", args, env, env, got, c.Etcd.Env["V"], c.Cluster.User, faults)
 		}

@@ -78,7 +78,7 @@ func TestSnippetsOfTheReferenceAreValid(t *testing.T) {
 		t.Fatalf("%d snippets for %d keys", len(found), len(Keys()))
 	}
 	for i, s := range found {
-		_, faults := load(asRoot(writeFile(t, s[1])))
+		_, faults := Read(asRoot(writeFile(t, s[1])))
 		for _, p := range faults {
 			if !strings.Contains(p.What, "without") && p.Key != "health.metrics" { // half of a pair, or of a metrics URL
 				t.Errorf("%s:\n%s", Keys()[i].Name, p.Pretty())

@@ -119,8 +119,8 @@ func parseText(text string) (string, error) {
 
 func same(s string) string { return s }
 
-// isInstanceName says whether text may stand in paths, unit names and YAML without a second thought.
-func isInstanceName(text string) bool { return len(text) <= 64 && isFlagName(text) }
+// IsInstanceName says whether text may stand in paths, unit names and YAML without a second thought.
+func IsInstanceName(text string) bool { return len(text) <= 64 && isFlagName(text) }
 
 // isFlagName says whether text is made of letters, digits and, after the first, of "_.-".
 func isFlagName(text string) bool {
@@ -143,7 +143,7 @@ func isLetterOrDigit(r rune) bool {
 var names = kind[string]{
 	name: "name", form: "letters, digits, '-', '_' and '.', at most 64", takes: scalarString | scalarInt, format: same,
 	parse: func(text string) (string, error) {
-		if !isInstanceName(text) {
+		if !IsInstanceName(text) {
 			return "", errors.New("it cannot be part of a file's name")
 		}
 		return text, nil

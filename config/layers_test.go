@@ -63,8 +63,8 @@ func TestEveryKeyHasItsVariableAndOverride(t *testing.T) {
 		byVariable, byFlag := asRoot(""), asRoot("")
 		byVariable.Env = append(byVariable.Env, k.Variable()+"="+text)
 		byFlag.Overrides = []string{k.Setting() + text}
-		a, _ := load(byVariable) // keys that want a partner are faulty alone, but are read
-		b, _ := load(byFlag)
+		a, _ := Read(byVariable) // keys that want a partner are faulty alone, but are read
+		b, _ := Read(byFlag)
 		if k.get(a) == "" || k.get(a) != k.get(b) {
 			t.Errorf("%s: %q by the variable, %q by --set", k.Name, k.get(a), k.get(b))
 		}

@@ -27,7 +27,7 @@ type Source struct {
 
 // Load builds the complete Config, or returns Problems, which then hold every fault at once.
 func Load(src Source) (*Config, error) {
-	c, faults := load(src)
+	c, faults := Read(src)
 	if len(faults) > 0 {
 		return nil, faults
 	}
@@ -44,9 +44,9 @@ type loader struct {
 	broken map[string]bool // settings whose last value could not be read: nothing is concluded from them
 }
 
-// load also returns the Config where there are faults: it is then as good as it can be, and only there to be looked at
-// for further faults.
-func load(src Source) (*Config, Problems) {
+// Read is Load that also returns the Config where there are faults: it is then as good as it can be, and only there to be
+// looked at for further faults.
+func Read(src Source) (*Config, Problems) {
 	if src.euid == nil {
 		src.euid = os.Geteuid
 	}
@@ -113,7 +113,7 @@ func (l *loader) fromFile(later ...[]setting) []setting {
 func instanceOf(later [][]setting) string {
 	instance := find("instance").Default
 	for _, s := range slices.Concat(later...) {
-		if s.name == "instance" && isInstanceName(s.texts[0]) {
+		if s.name == "instance" && IsInstanceName(s.texts[0]) {
 			instance = s.texts[0]
 		}
 	}

@@ -15,7 +15,7 @@ func TestNames(t *testing.T) {
 		pattern string
 		is      func(string) bool
 	}{
-		{`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`, isInstanceName},
+		{`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`, IsInstanceName},
 		{`^[A-Za-z0-9][A-Za-z0-9_.-]*$`, isFlagName},
 		{`^[A-Za-z_][A-Za-z0-9_]*$`, isVariableName},
 	} {

@@ -43,7 +43,7 @@ var exitCodes = []struct {
 	{exitTimeout, "timeout", "what was asked for is under way, but was not done in time"},
 	{exitHeldBy, "held-by", "another etcdsup or etcd holds the data directory"},
 	{exitConfig, "config", "the configuration has faults; all of them were printed"},
-	{exitDenied, "denied", "this user may not use the socket of the instance"},
+	{exitDenied, "denied", "this user may not do that, or not use the socket of the instance"},
 	{exitNotReady, "not-ready", "status: etcd is not ready"},
 	{exitFindings, "findings", "inspect: what was found speaks against starting etcd on this data; history --audit: the chain is broken"},
 	{exitRolledBack, "rolled-back", "mode: the change of mode was rolled back, and the mode is normal as before"},

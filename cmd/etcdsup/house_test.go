@@ -30,7 +30,7 @@ type importRule struct {
 
 // imports are all packages of ours, and which others of ours each may import. A new package needs a row.
 var imports = []importRule{
-	{"cmd/etcdsup", []string{"config/...", "logsink/...", "packaging", "supervisor/..."},
+	{"cmd/etcdsup", []string{"config/...", "logsink/...", "packaging/...", "supervisor/..."},
 		"the one place where everything meets: control, cluster and log sink reach the loop only from here"},
 	{"cmd/etcdsup/e2e", []string{"config", "supervisor/control", "supervisor/status"},
 		"the program is tested from outside: by its command line, its socket and its files"},
@@ -41,6 +41,7 @@ var imports = []importRule{
 	{"config/hostconf", []string{"config"}, "it turns texts into keys; what is done with them is not its business"},
 	{"packaging", []string{"config"}, "what is put on a host; the daemon knows nothing of it"},
 	{"packaging/build", []string{"config", "packaging"}, "packages are made from outside: what the program knows of itself, it is asked"},
+	{"packaging/install", []string{"config", "packaging", "supervisor/status"}, "service managers are known here alone, and nothing of the daemon is"},
 	{"logsink/...", nil, "whatever else fails, etcd's output is taken; so it depends on nothing that may fail"},
 	{"supervisor", []string{"config", "supervisor/datadir", "supervisor/process", "supervisor/status"},
 		"the loop does not know its audience: what cannot be seen in a status cannot be seen"},
@@ -65,6 +66,8 @@ var modules = []struct {
 	{"github.com/spf13/cobra", []string{"cmd/etcdsup"}, nil, "the command line ends where the daemon begins"},
 	{"github.com/spf13/pflag", []string{"cmd/etcdsup"}, nil, "comes with cobra"},
 	{"github.com/vishvananda/netlink", nil, []string{"cmd/etcdsup/e2e"}, "hosts of a test that are network namespaces"},
+	{"github.com/kardianos/service", []string{"packaging/install"}, nil, "what the host's service manager is, and the ways of those that are not systemd"},
+	{"github.com/rogpeppe/go-internal", []string{"packaging/install"}, nil, "the difference between two files"},
 	{"go.etcd.io/etcd/api/v3", []string{"supervisor/cluster", "supervisor/rebuild", "cmd/etcdsup"}, []string{"cmd/etcdsup/e2e", "supervisor/internal/roomtest"}, "etcd's words for cluster, its version for the command version"},
 	{"go.etcd.io/etcd/client/v3", []string{"supervisor/cluster", "supervisor/loadtest"}, []string{"cmd/etcdsup/...", "packaging/e2e", "supervisor/datadir", "supervisor/rebuild", "supervisor/internal/roomtest"}, "everything that is asked of etcd is asked in one place"},
 	{"go.etcd.io/bbolt", []string{"supervisor/rebuild"}, []string{"supervisor/datadir"}, "it locks and maps what it reads; datadir reads without it, and has it as the judge of that in tests"},

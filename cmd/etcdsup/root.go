@@ -89,6 +89,8 @@ var commands = []func(*globals) *cobra.Command{
 	newConfigCmd,
 	newCompletionCmd,
 	newManCmd,
+	newInstallCmd,
+	newUninstallCmd,
 	newAfterStopCmd,
 	newCanTakeOverCmd,
 }

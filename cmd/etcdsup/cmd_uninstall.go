@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/etcdsup/etcdsup/config"
+	"github.com/etcdsup/etcdsup/packaging/install"
+)
+
+func newUninstallCmd(g *globals) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Stop the service and remove it; configuration, data and logs stay",
+		Long: `Stop the service of the instance, and etcd with it, disable it and take what install wrote for the service manager off
+this host. Configuration, data, logs and the system user stay, and are named. Drop-ins of your own stay too, and a unit
+that was edited is kept under another name.
+
+Where no such service is installed, nothing is done. Without --yes it asks.`,
+		Example: `  etcdsup uninstall
+  etcdsup -i events uninstall --yes`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return g.uninstall(cmd.Context(), yes) },
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func (g *globals) uninstall(ctx context.Context, yes bool) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	began := time.Now()
+	s, err := g.service(installOptions{})
+	if err != nil {
+		return err
+	}
+	p, err := install.PrepareRemoval(ctx, s.Instance)
+	if err != nil {
+		return explainInstall(err)
+	}
+	a := installation{Result: p.Service + " is not installed, and nothing was changed", Plan: p}
+	if len(p.Changes) > 0 {
+		if !yes {
+			if err := g.confirm(ctx, removalText(p)); err != nil {
+				return err
+			}
+		}
+		if err := g.apply(ctx, p); err != nil {
+			return err
+		}
+		a.Result, a.Done = p.Service+" is removed", true
+	}
+	a.Took = time.Since(began)
+	return g.tellRemoved(a, s)
+}
+
+func removalText(p *install.Plan) string {
+	var b strings.Builder
+	for _, c := range p.Changes {
+		fmt.Fprintf(&b, "  %s\n", c.What)
+	}
+	return b.String()
+}
+
+func (g *globals) tellRemoved(a installation, s install.Service) error {
+	if g.json() {
+		return g.printJSON(a)
+	}
+	for _, n := range a.Plan.Notes {
+		fmt.Fprintln(g.err, "  "+n)
+	}
+	text := fmt.Sprintf("%s (took %s)\n", a.Result, humanDuration(a.Took))
+	for _, row := range leftBehind(s, a.Plan.User) {
+		text += fmt.Sprintf("  %-14s %s\n", row[0], row[1])
+	}
+	return g.print(text)
+}
+
+// leftBehind is what uninstall leaves, as far as it is there.
+func leftBehind(s install.Service, user string) [][2]string {
+	rows := [][2]string{{"configuration", s.ConfigFile()}, {"everything else", s.BaseDir()}}
+	src := config.Source{Instance: s.Instance, Env: install.Environment()}
+	if c, err := config.Load(src); err == nil {
+		rows = [][2]string{{"configuration", c.File}, {"data", c.DataDir()}, {"WAL", c.Arg("wal-dir")}, {"logs", c.Log.Dir}, {"records", c.StateDir()}}
+	}
+	var kept [][2]string
+	for _, r := range rows {
+		if _, err := os.Stat(r[1]); err == nil {
+			kept = append(kept, [2]string{r[0], r[1] + " stays"})
+		}
+	}
+	return append(kept, [2]string{"user", user + " stays where it was made"})
+}
