@@ -59,7 +59,9 @@ func (d *daemon) openExecutor() error {
 	d.onClose(func() { _, _ = store.Close(), audit.Close() })
 	if j := store.Current(); j != nil {
 		s := j.State()
-		d.machine.Join(s.Data[flow.DataBootstrap]) // before anything starts etcd
+		if differ, _ := siteOf(d.next()).Edited(&s.Plan); differ == nil { // else that member is not to begin where the configuration now says
+			d.machine.Join(s.Data[flow.DataBootstrap]) // before anything starts etcd
+		}
 		x.now = s.Transition()
 	}
 	return nil
@@ -117,15 +119,31 @@ func (x *executor) tellNews() {
 	}
 }
 
-// begin starts the goroutine that carries a transition out. It ends with the transition, or with the daemon. Of two who
-// take up at once what stands still, one is refused.
+// begin carries a transition out from where it is.
 func (x *executor) begin(j *journal.Journal) (*status.Transition, error) {
+	s := j.State()
+	return x.carry(j, &s, past(&s))
+}
+
+// rollBack undoes what a transition that stands still has done, whether or not that was begun.
+func (x *executor) rollBack(j *journal.Journal) (*status.Transition, error) {
+	s := j.State()
+	p := past(&s)
+	if !p.Undoing {
+		s.Undoing, s.Why = true, flow.ErrCancelled.Error()
+		p.Undoing, p.Why = s.Undoing, s.Why
+	}
+	return x.carry(j, &s, p)
+}
+
+// carry starts the goroutine that carries a transition out. It ends with the transition, or with the daemon. Of two who
+// take up at once what stands still, one is refused.
+func (x *executor) carry(j *journal.Journal, s *journal.State, p flow.Past) (*status.Transition, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.cancel != nil {
 		return nil, x.underway()
 	}
-	s := j.State()
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(x.life))
 	x.cancel, x.now = cancel, s.Transition()
 	x.now.Outcome, x.now.Remedy = status.OutcomeRunning, "" // the journal says so with its next entry only
@@ -140,7 +158,7 @@ func (x *executor) begin(j *journal.Journal) (*status.Transition, error) {
 		if s.Plan.Request.Mode == status.ModeJoin {
 			w.clusterID = s.Plan.Fact("cluster")
 		}
-		x.finish(s.ID, flow.Run(ctx, x.d.site(), w, diary{x, j}, past(&s)))
+		x.finish(s.ID, flow.Run(ctx, x.d.site(), w, diary{x, j}, p))
 	})
 	return x.now, nil
 }

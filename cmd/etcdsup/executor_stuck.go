@@ -27,7 +27,7 @@ func (x *executor) stuck() *journal.Journal {
 func (x *executor) release(j *journal.Journal) (*status.Transition, error) {
 	s := j.State()
 	if !s.NoReturn() {
-		return x.begin(j)
+		return x.rollBack(j)
 	}
 	why := "ended by command; what was not shown: " + s.Error
 	if err := j.End(status.OutcomeDone, "", s.Remedy, append(slices.Clone(s.Result), why)); err != nil {

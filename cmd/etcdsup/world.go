@@ -36,11 +36,15 @@ func (d *daemon) next() *config.Config { return d.machine.Next() }
 
 // site is what the configuration says of the member that is to live here.
 func (d *daemon) site() flow.Site {
-	c := d.next()
+	s := siteOf(d.next())
+	s.Running, s.Command = d.loop.Status().Process != nil, d.g.self()
+	return s
+}
+
+func siteOf(c *config.Config) flow.Site {
 	return flow.Site{
-		Name: c.Arg("name"), DataDir: c.DataDir(), WALDir: c.Arg("wal-dir"), Mounted: isMountPoint(c.DataDir()), Link: linkTarget(c.DataDir()), PeerURLs: c.ArgValues("initial-advertise-peer-urls"), ClientURLs: clientURLs(c),
-		Running: d.loop.Status().Process != nil, Command: d.g.self(), Configured: configuredPeers(c),
-		Hooks: hooksOf(c),
+		Name: c.Arg("name"), DataDir: c.DataDir(), WALDir: c.Arg("wal-dir"), Mounted: isMountPoint(c.DataDir()), Link: linkTarget(c.DataDir()),
+		PeerURLs: c.ArgValues("initial-advertise-peer-urls"), ClientURLs: clientURLs(c), Configured: configuredPeers(c), Hooks: hooksOf(c),
 	}
 }
 

@@ -93,7 +93,8 @@ type run struct {
 	fresh   map[string]string // what the present step adds to data
 	again   bool              // the present step was begun before, by an etcdsup that was killed in it
 	undoing bool
-	left    bool // something could not be undone, and the result says what
+	moved   string // the data directory that the configuration names now, where that is not the plan's; only on the way back
+	left    bool   // something could not be undone, and the result says what
 	result  []string
 }
 
@@ -135,43 +136,21 @@ func Run(ctx context.Context, site Site, w World, j Journal, p Past) Ending {
 	if err != nil {
 		return r.end(j, status.OutcomeStuck, err)
 	}
-	if err := r.sameSite(); err != nil {
+	if err := r.settle(p); err != nil {
 		return r.end(j, status.OutcomeStuck, err)
 	}
 	if p.Undoing {
-		return r.back(ctx, j, steps, p, errors.New(p.Why))
+		return r.back(ctx, j, steps, p, p.why())
 	}
 	return r.forward(ctx, j, steps, p)
 }
 
-// siteFacts are the facts of a plan that say for whom it was made, by the flag of etcd's that says the same.
-var siteFacts = []struct {
-	name string
-	of   func(Site) string
-}{
-	{"name", func(s Site) string { return s.Name }},
-	{status.FactDataDir, func(s Site) string { return s.DataDir }},
-	{"peer-urls", func(s Site) string { return strings.Join(s.PeerURLs, ",") }},
-}
-
-func (s Site) facts() (out []status.Fact) {
-	for _, f := range siteFacts {
-		out = append(out, status.Fact{Name: f.name, Value: f.of(s)})
+// why is the failure that a rollback follows.
+func (p *Past) why() error {
+	if p.Why == ErrCancelled.Error() {
+		return ErrCancelled
 	}
-	return out
-}
-
-// sameSite refuses to go on, in either direction, with a configuration that names another member than the one that the
-// plan was made for: the directories of which the journal tells would be looked for beside another one.
-func (r *run) sameSite() error {
-	for _, f := range siteFacts {
-		if was, is := r.fact(f.name), f.of(r.Site); was != "" && was != is {
-			flag := strings.Replace(f.name, "peer-urls", "initial-advertise-peer-urls", 1)
-			return troublef(fmt.Sprintf("set etcd.args.%s back to %s and start etcdsup anew: it goes on then", flag, was),
-				"cannot go on with the %s: etcd.args.%s is %s now, and was %s when it began", r.ask.Mode, flag, is, was)
-		}
-	}
-	return r.fit()
+	return errors.New(p.Why)
 }
 
 func (r *run) forward(ctx context.Context, j Journal, steps []step, p Past) Ending {

@@ -58,7 +58,7 @@ func scenes() []scene {
 		{"join where nothing was", status.ModeRequest{Mode: join}, func() *model { m := empty(); m.members["a"] = "voter"; return m }, is(dir, "joined")},
 		{"a learner that was left", status.ModeRequest{Mode: join}, leftLearner, is(dir, "joined")},
 		{"a learner that was left and is down", status.ModeRequest{Mode: join}, func() *model { m := leftLearner(); m.up = false; return m }, is(dir, "joined")},
-		{"replace", status.ModeRequest{Mode: join, Replace: true}, func() *model { m := newModel(); m.members["dead"] = "voter"; return m }, is(dir, "joined")},
+		{"replace", status.ModeRequest{Mode: join, Replace: true}, func() *model { m := with("a")(); m.members["dead"] = "voter"; return m }, is(dir, "joined")},
 	}
 }
 
@@ -407,36 +407,88 @@ func testJournalFull(t *testing.T) {
 	}
 }
 
-// TestOtherSite: with a configuration that was edited meanwhile nothing is done, in neither direction, and with the old one
-// it goes on.
+// edits are those of a configuration that bear on a transition, by the key that the refusal has to name.
+var edits = map[string]func(*Site){
+	"data-dir":                    func(s *Site) { s.DataDir = "/other" },
+	"name":                        func(s *Site) { s.Name = "other" },
+	"initial-advertise-peer-urls": func(s *Site) { s.PeerURLs = []string{"http://other:1"} },
+	"wal-dir":                     func(s *Site) { s.WALDir = "/wal" },
+	"symbolic link":               func(s *Site) { s.Link = "/elsewhere" },
+}
+
+// killedAt is a transition that was killed after an effect; false: it has fewer.
+func (s scene) killedAt(t *testing.T, effect int) (*model, *memory, bool) {
+	m, j := s.begin(t)
+	m.wrong, m.effects = killAfter, effect
+	_, dead := attempt(m, j)
+	m.wrong = nothingWrong
+	return m, j, dead
+}
+
+// TestOtherSite: with a configuration that was edited meanwhile nothing goes forward, and with the old one it does.
 func TestOtherSite(t *testing.T) {
-	edits := map[string]func(*Site){
-		"data-dir":                    func(s *Site) { s.DataDir = "/other" },
-		"name":                        func(s *Site) { s.Name = "other" },
-		"initial-advertise-peer-urls": func(s *Site) { s.PeerURLs = []string{"http://other:1"} },
-		"wal-dir":                     func(s *Site) { s.WALDir = "/wal" },
-		"symbolic link":               func(s *Site) { s.Link = "/elsewhere" },
-	}
 	for _, s := range scenes() {
 		for flag, edit := range edits {
-			for _, undoing := range []bool{false, true} {
-				m, j := s.begin(t)
-				m.wrong, m.effects = killAfter, 1 // some have no more than one
-				if _, dead := attempt(m, j); !dead {
-					t.Fatalf("%s: not killed", s.name)
-				}
-				m.wrong = nothingWrong
-				j.past.Undoing, j.past.Why = undoing, "injected"
-				site, asked := m.site(), m.asked
-				edit(&site)
-				e := Run(t.Context(), site, m, j, j.copyOf())
-				if e.Outcome != status.OutcomeStuck || m.asked != asked || !strings.Contains(e.Err.Error()+RemedyOf(e.Err), flag) || RemedyOf(e.Err) == "" {
-					t.Errorf("%s with another %s: %+v, %d effects", s.name, flag, e, m.asked-asked)
-				}
-				if e, _ := attempt(m, j); e.Outcome == status.OutcomeStuck {
-					t.Errorf("%s with the old %s again: %+v", s.name, flag, e)
-				}
+			m, j, dead := s.killedAt(t, 1) // some have no more than one
+			if !dead {
+				t.Fatalf("%s: not killed", s.name)
 			}
+			site, asked := m.site(), m.asked
+			edit(&site)
+			e := Run(t.Context(), site, m, j, j.copyOf())
+			if e.Outcome != status.OutcomeStuck || m.asked != asked || !strings.Contains(e.Err.Error()+RemedyOf(e.Err), flag) || RemedyOf(e.Err) == "" {
+				t.Errorf("%s with another %s: %+v, %d effects", s.name, flag, e, m.asked-asked)
+			}
+			if e, _ := attempt(m, j); e.Outcome == status.OutcomeStuck {
+				t.Errorf("%s with the old %s again: %+v", s.name, flag, e)
+			}
+		}
+	}
+}
+
+// TestOtherSiteGoesBack: what was begun is undone by what the plan knows, whatever the configuration says by then and
+// wherever it was killed. Etcd is left down where it would be started on other data.
+func TestOtherSiteGoesBack(t *testing.T) { synctest.Test(t, testOtherSiteGoesBack) }
+
+func testOtherSiteGoesBack(t *testing.T) {
+	for _, s := range scenes() {
+		for flag, edit := range edits {
+			for effect := 1; flag != "symbolic link"; effect++ {
+				m, j, dead := s.killedAt(t, effect)
+				if !dead {
+					break
+				}
+				site := m.site()
+				edit(&site)
+				p := j.copyOf()
+				p.Undoing, p.Why = true, ErrCancelled.Error()
+				e := Run(t.Context(), site, m, j, p)
+				if !errors.Is(e.Err, ErrCancelled) {
+					t.Errorf("%s with another %s: %v", s.name, flag, e.Err)
+				}
+				if flag == "data-dir" && !m.up {
+					if told := strings.Join(e.Result, " "); s.model().up && !strings.Contains(told, "/other") {
+						t.Errorf("%s: that etcd is left down is not told: %q", s.name, told)
+					}
+					m.up = s.model().up
+				}
+				backAsBefore(t, fmt.Sprintf("%s with another %s, killed after effect %d", s.name, flag, effect), s, m, j)
+			}
+		}
+	}
+}
+
+// TestAllEditsAreTold, each with the value that is to be put back.
+func TestAllEditsAreTold(t *testing.T) {
+	m, j, _ := scenes()[5].killedAt(t, 1)
+	site := m.site()
+	for _, edit := range edits {
+		edit(&site)
+	}
+	e := Run(t.Context(), site, m, j, j.copyOf())
+	for _, want := range []string{"etcd.args.name back to c", "etcd.args.data-dir back to /d", "etcd.args.initial-advertise-peer-urls back to http://c:1", "mode normal, which rolls it back"} {
+		if !strings.Contains(RemedyOf(e.Err), want) {
+			t.Errorf("%q is not told: %s", want, RemedyOf(e.Err))
 		}
 	}
 }

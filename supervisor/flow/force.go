@@ -369,6 +369,11 @@ func startAgain(ctx context.Context, r *run) error {
 	if r.fact("etcd") != runs {
 		return nil
 	}
+	if r.moved != "" {
+		r.left = true
+		r.say("etcd is left down: its data is in %s, and etcd.args.data-dir names %s now; once it names the right one: %s start", r.DataDir, r.moved, r.Command)
+		return nil
+	}
 	if err := r.Launch(ctx, ""); err != nil {
 		r.left = true
 		r.say("etcd does not run again: %s; see %s status", err, r.Command)

@@ -218,7 +218,11 @@ func (m *model) Members(context.Context, []string) (*status.Members, error) {
 	}
 	l := &status.Members{ClusterID: "c2"}
 	for id, role := range m.members {
-		l.Members = append(l.Members, status.Peer{ID: id, Learner: role == "learner", Healthy: role == "voter"})
+		peer := status.Peer{ID: id, Learner: role == "learner", Healthy: role == "voter"}
+		if id == "m9" {
+			peer.PeerURLs = m.site().PeerURLs
+		}
+		l.Members = append(l.Members, peer)
 	}
 	return l, nil
 }
