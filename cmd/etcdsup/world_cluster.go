@@ -254,32 +254,58 @@ const judgeTime = 10 * time.Second
 func (w *world) Judge(ctx context.Context, endpoints []string, replace bool) (*flow.Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, judgeTime)
 	defer cancel()
-	l, err := w.Members(ctx, endpoints)
-	if err != nil {
-		return nil, err
-	}
-	site := w.d().site()
 	version, err := etcdVersion(ctx, w.d().next())
 	if err != nil {
 		return nil, err
 	}
-	wish := status.JoinWish{
-		Name: site.Name, PeerURLs: site.PeerURLs, Version: version, Replace: replace,
-		MemberID: w.memberOf(l.ClusterID), Alive: w.alive(ctx, l),
-	}
+	site := w.d().site()
+	wish := status.JoinWish{Name: site.Name, PeerURLs: site.PeerURLs, Version: version, Replace: replace}
 	wish.MaxLearners, _ = strconv.Atoi(w.d().next().Arg("max-learners")) // 0: etcd's default
-	v := status.JudgeJoin(l, wish)
+	l, v, err := w.judgeStarted(ctx, endpoints, &wish)
+	if err != nil {
+		return nil, err
+	}
 	out := &flow.Verdict{
 		Members: l, Wait: v.Wait, Remedy: v.Remedy, Remove: v.Remove, Before: v.Before, After: v.After, Version: v.Version, Warnings: v.Warnings,
 		Endpoints: w.allEndpoints(endpoints, l), Bytes: joinBytes(l),
 	}
-	if v.Already != nil && v.Already.Learner {
+	switch {
+	case v.Already != nil && v.Already.Learner:
 		out.Learner = v.Already
 		out.After.Voters++
-	} else {
+	case v.OursToStart(&wish) && v.Leftover.Learner:
+		out.Learner = v.Leftover
+	default:
 		out.Already, out.Down = v.Already, !site.Running
 	}
-	return out, w.refusal(l, &v, &wish)
+	return out, w.refusal(l, v, &wish)
+}
+
+// judgeStarted waits a while for a voter of ours that was started a moment ago, until the cluster has heard of it.
+func (w *world) judgeStarted(ctx context.Context, endpoints []string, wish *status.JoinWish) (*status.Members, *status.JoinVerdict, error) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l, err := w.Members(ctx, endpoints)
+		if err != nil {
+			return nil, nil, err
+		}
+		wish.MemberID, wish.Alive = w.memberOf(l.ClusterID), w.alive(ctx, l)
+		v := status.JudgeJoin(l, *wish)
+		if st := w.d().loop.Status(); !v.OursToStart(wish) || v.Leftover.Learner || !isComing(st) {
+			return l, &v, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return l, &v, nil
+		}
+	}
+}
+
+// isComing tells that etcd runs, or will without anybody's doing.
+func isComing(st *status.Status) bool {
+	return st.Goal == status.GoalUp && st.State != status.StateHeld
 }
 
 // memberOf is the member whose directory is here, if it is of that cluster.

@@ -21,7 +21,12 @@ func (w *world) refusal(l *status.Members, v *status.JoinVerdict, wish *status.J
 	case v.Already != nil && !strings.EqualFold(v.Already.ID, wish.MemberID):
 		return cannot("give this host a name and a peer URL of its own, in the configuration; if it is that member, name its directory in etcd.args.data-dir",
 			"member %s %s is alive and has our name and our peer URL %s, but its data is not in %s", v.Already.Called(), v.Already.ID, strings.Join(v.Already.PeerURLs, ","), w.d().next().DataDir())
-	case v.Leftover != nil && v.Remove == nil && v.Leftover.ID == wish.MemberID:
+	case v.OursToStart(wish) && v.Leftover.Learner: // its join is completed
+		return nil
+	case v.OursToStart(wish) && isComing(w.d().loop.Status()):
+		return cannot("see "+w.d().g.commandLine("status")+", and ask again once etcd is ready",
+			"this host is its member %s, whose etcd was started, but the cluster has not heard of that yet", wish.MemberID)
+	case v.OursToStart(wish):
 		return cannot("start it: "+w.d().g.commandLine("start")+"; or give its data up with --replace", "the data here is of its member %s, which does not run", wish.MemberID)
 	}
 	return nil

@@ -180,7 +180,7 @@ type Verdict struct {
 	Remedy   string
 	Already  *status.Peer // we are this voter
 	Down     bool         // with Already: its etcd does not run
-	Learner  *status.Peer // we are this learner, which was started and whose join has not come to its end
+	Learner  *status.Peer // we are this learner, by our data, whose join has not come to its end
 	Remove   *status.Peer // it has our place, and is to be removed first
 	Before   status.Count
 	After    status.Count

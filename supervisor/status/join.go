@@ -38,6 +38,11 @@ type JoinVerdict struct {
 	After    Count  `json:"after"` // once we are a voter
 }
 
+// OursToStart tells that the leftover's data is here: it is to be started as it is, and nobody else can be it.
+func (v *JoinVerdict) OursToStart(wish *JoinWish) bool {
+	return v.Leftover != nil && v.Remove == nil && strings.EqualFold(v.Leftover.ID, wish.MemberID)
+}
+
 // JudgeJoin judges a wish by the cluster's list, the members' health included. It refuses what etcd would refuse, and
 // also what etcd would let through to the cluster's harm.
 func JudgeJoin(l *Members, want JoinWish) JoinVerdict {
@@ -119,7 +124,7 @@ func (j *joinCase) self() (string, string) {
 	}
 	m := &j.l.Members[i]
 	switch {
-	case j.alive(m) && !m.hasAny(j.want.PeerURLs):
+	case j.alive(m) && !m.HasAny(j.want.PeerURLs):
 		j.warnf("the data here is a copy of that of %s, which is alive: what was written to this copy only is not in the cluster, and stays in the directory that is set aside", describePeer(m))
 		return "", ""
 	case m.Started:
@@ -141,7 +146,7 @@ func (j *joinCase) namesake() (string, string) {
 	}
 	var same []*Peer
 	for i := range j.l.Members {
-		if m := &j.l.Members[i]; m.Name == j.want.Name || m.hasAny(j.want.PeerURLs) {
+		if m := &j.l.Members[i]; m.Name == j.want.Name || m.HasAny(j.want.PeerURLs) {
 			same = append(same, m)
 		}
 	}
@@ -175,7 +180,7 @@ func (j *joinCase) alive(m *Peer) bool {
 
 // shared is what a member and we have in common.
 func (j *joinCase) shared(m *Peer) string {
-	if m.hasAny(j.want.PeerURLs) {
+	if m.HasAny(j.want.PeerURLs) {
 		return "our peer URL"
 	}
 	return "our name"

@@ -72,7 +72,8 @@ func (p *Peer) hasExactly(urls []string) bool {
 	return len(want) > 0 && slices.Equal(have, want)
 }
 
-func (p *Peer) hasAny(urls []string) bool {
+// HasAny tells whether one of its peer URLs is among these.
+func (p *Peer) HasAny(urls []string) bool {
 	have := tidyURLs(p.PeerURLs)
 	return slices.ContainsFunc(tidyURLs(urls), func(u string) bool { return slices.Contains(have, u) })
 }
