@@ -62,7 +62,8 @@ func (m *Machine) admit() (beginning, error) {
 		if c.Report, err = datadir.Look(at.dir, datadir.Options{WALDir: at.wal}); err != nil {
 			return 0, &LaunchError{Err: fmt.Errorf("cannot start etcd: %w", err), Cause: status.CauseEnvironment}
 		}
-		c.Join, c.Peers, c.PeerURLs, c.Token, c.Version = m.joins(), m.askPeers(c.Report), peerURLs(cfg), clusterToken(cfg), m.version(cfg)
+		c.Join, c.PeerURLs, c.Token, c.Version = m.joins(), peerURLs(cfg), clusterToken(cfg), m.version(cfg)
+		c.Peers, c.Twin = m.askPeers(c.Report)
 		d = Decide(c)
 	}
 	if !d.Start {
@@ -167,9 +168,9 @@ func (m *Machine) joins() bool {
 }
 
 // askPeers asks the peers where somebody has said how, see Machine.Peers.
-func (m *Machine) askPeers(r *datadir.Report) *status.Members {
+func (m *Machine) askPeers(r *datadir.Report) (*status.Members, *Twin) {
 	if m.Peers == nil {
-		return nil
+		return nil, nil
 	}
 	return m.Peers(r)
 }

@@ -303,12 +303,19 @@ func isForeign(err error) bool {
 
 func withPeers(t *testing.T, m *Machine) {
 	var asked *datadir.Report
-	m.Peers = func(r *datadir.Report) *status.Members { asked = r; return list("other", "z", "n1", true) }
+	m.Peers = func(r *datadir.Report) (*status.Members, *Twin) {
+		asked = r
+		return list("other", "z", "n1", true), nil
+	}
 	m.refused(t, status.CauseIdentity, CodeOtherCluster)
 	if asked == nil || asked.MemberID != m.Mark().MemberID {
 		t.Errorf("asked with %+v", asked)
 	}
-	m.Peers = func(r *datadir.Report) *status.Members { return list(r.ClusterID, r.MemberID, "n1", true) }
+	m.Peers = func(*datadir.Report) (*status.Members, *Twin) { return nil, &Twin{URL: theirURL} }
+	m.refused(t, status.CauseIdentity, CodeTwin)
+	m.Peers = func(r *datadir.Report) (*status.Members, *Twin) {
+		return list(r.ClusterID, r.MemberID, "n1", true), nil
+	}
 	m.admits(t, continued)
 	m.Peers = nil
 }

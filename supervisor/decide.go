@@ -21,6 +21,7 @@ type Circumstances struct {
 	Report   *datadir.Report // what is in it; nil: nobody has looked
 	Peers    *status.Members // what the peers say the cluster is; nil: they were not asked, or none answered
 	PeerURLs []string        // this member's own, by which the peers may list it
+	Twin     *Twin           // the member of the data, if it answers where this host is not
 	Join     bool            // the first start is to be that of a member which a cluster has added
 	Token    string          // that a new cluster's IDs are made with; empty: they are not made by a configured list of members
 
@@ -49,6 +50,7 @@ const (
 	CodeOtherCluster   = "other-cluster"   // the peers are of another one
 	CodeNotListed      = "not-listed"      // the cluster does not have this member
 	CodePlaceTaken     = "place-taken"     // the cluster has another member at our peer URL
+	CodeTwin           = "twin"            // the member of the data is alive elsewhere
 	CodeDataLost       = "data-lost"       // the cluster knows us, the directory does not
 	CodeClusterRuns    = "cluster-runs"    // a new one would be a second one
 	CodeAdded          = "added"           // a cluster expects us, and we were to begin a new one
@@ -80,14 +82,26 @@ func Decide(c Circumstances) Decision {
 	return c.withEndpoint(decideData(c))
 }
 
+// Twin is the member whose data is here, alive at a peer URL that is not this host's.
+type Twin struct {
+	URL string
+	Of  *status.Members // the cluster's list as it is known there
+}
+
 // withEndpoint names the cluster that is to be joined, where the peers have told how clients reach it.
 func (c Circumstances) withEndpoint(d Decision) Decision {
-	if c.Peers == nil {
+	list := c.Peers
+	if list == nil && c.Twin != nil {
+		list = c.Twin.Of
+	}
+	if list == nil {
 		return d
 	}
-	for _, p := range c.Peers.Members {
+	for _, p := range list.Members {
 		if len(p.ClientURLs) > 0 && !slices.ContainsFunc(p.PeerURLs, func(u string) bool { return slices.Contains(c.PeerURLs, u) }) {
-			d.Next = strings.Replace(d.Next, "etcdsup mode join", "etcdsup mode join --endpoint "+p.ClientURLs[0], 1)
+			for _, command := range []string{"etcdsup mode join", "etcdsup member update-url"} {
+				d.Next = strings.Replace(d.Next, command, command+" --endpoint "+p.ClientURLs[0], 1)
+			}
 			break
 		}
 	}
@@ -171,10 +185,23 @@ func decideData(c Circumstances) Decision {
 	if v := status.JudgeVersion(c.Version, r.Versions.Data()); v.Refuse != "" {
 		return refuse(status.CauseVersion, CodeVersion, r.Path+": "+v.Refuse, v.Remedy+"; then etcdsup start")
 	}
+	d := Decision{Start: true, Code: CodeOwnData}
 	if c.Peers != nil {
-		return decideAmong(c)
+		d = decideAmong(c)
 	}
-	return Decision{Start: true, Code: CodeOwnData}
+	if d.Start && c.Twin != nil {
+		return decideTwin(c)
+	}
+	return d
+}
+
+// decideTwin is for a copy of the data of a member that lives: a second etcd on it would vote and lead under the name of
+// the first. It is no matter whether that member is on record here: a copied host has a copied record.
+func decideTwin(c Circumstances) Decision {
+	r := c.Report
+	return refuse(status.CauseIdentity, CodeTwin,
+		fmt.Sprintf("%s is of member %s of cluster %s, which is alive at %s, and this host is to be at %s: two etcds would be one member", r.Path, r.MemberID, r.ClusterID, c.Twin.URL, strings.Join(c.PeerURLs, ",")),
+		fmt.Sprintf("%s; to move the member here: stop that etcd for good, then etcdsup start; if another member has that address by now: etcdsup member update-url %s %s", nextRejoin, r.MemberID, strings.Join(c.PeerURLs, " ")))
 }
 
 // decideFinding is for something in the directory that speaks against a start.

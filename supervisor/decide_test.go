@@ -148,6 +148,9 @@ var starts = []struct{ mark, dir, peers, join, code string }{
 	{"none, cluster only", "other member", "not listed, elsewhere", "no, yes", CodeNotListed},
 }
 
+// twins are whether the member of the data answers elsewhere. It matters only to a start that nothing else holds.
+var twins = map[string]*Twin{"here": nil, "elsewhere": {URL: "http://10.0.0.9:2380", Of: list("c", "a", "n1", true)}}
+
 // wantedStart is the one row of the table that covers a cell.
 func wantedStart(t *testing.T, cell [4]string) string {
 	t.Helper()
@@ -173,18 +176,24 @@ func TestEveryStart(t *testing.T) {
 		for dir, report := range directories {
 			for say, peers := range peersSay {
 				for _, join := range []string{"no", "yes"} {
-					d := Decide(Circumstances{Known: k, Report: report(), Peers: peers, PeerURLs: []string{ourURL}, Join: join == "yes", Recent: true, Dir: k.Dir})
-					cell := [4]string{mark, dir, say, join}
-					if want := wantedStart(t, cell); d.Code != want {
-						t.Errorf("%q: %s (%s), want %s", cell, d.Code, d.Held, want)
+					for where, twin := range twins {
+						d := Decide(Circumstances{Known: k, Report: report(), Peers: peers, PeerURLs: []string{ourURL}, Twin: twin, Join: join == "yes", Recent: true, Dir: k.Dir})
+						cell := [4]string{mark, dir, say, join}
+						want := wantedStart(t, cell)
+						if want == goOn && twin != nil {
+							want = CodeTwin
+						}
+						if d.Code != want {
+							t.Errorf("%q, alive %s: %s (%s), want %s", cell, where, d.Code, d.Held, want)
+						}
+						checkDecision(t, cell, d)
+						n++
 					}
-					checkDecision(t, cell, d)
-					n++
 				}
 			}
 		}
 	}
-	if want := len(marks) * len(directories) * len(peersSay) * 2; n != want {
+	if want := len(marks) * len(directories) * len(peersSay) * len(twins) * 2; n != want {
 		t.Errorf("%d cells, not %d", n, want)
 	}
 }
@@ -254,6 +263,11 @@ func TestHeldSaysWhatIsWrong(t *testing.T) {
 			Circumstances{Known: known, Report: directories["missing or empty"]()}, status.CauseData,
 			"/data is empty, but member a of cluster c was here, at revision 9; looked at again every 5m",
 			"mount or put back the directory, then etcdsup start; if it is lost and others of the cluster live: etcdsup mode join; if this is what is meant: etcdsup start --accept-data",
+		},
+		{
+			Circumstances{Report: ours(), PeerURLs: []string{ourURL}, Twin: &Twin{theirURL, among("a", "http://n2:2379")}}, status.CauseIdentity,
+			"/data is of member a of cluster c, which is alive at http://10.0.0.2:2380, and this host is to be at http://10.0.0.1:2380: two etcds would be one member; looked at again every 5m",
+			"etcdsup mode join --endpoint http://n2:2379, which sets this directory aside and has the host join anew; to move the member here: stop that etcd for good, then etcdsup start; if another member has that address by now: etcdsup member update-url --endpoint http://n2:2379 a http://10.0.0.1:2380",
 		},
 		{
 			Circumstances{Known: known, Report: directories["older index"]()}, status.CauseData,

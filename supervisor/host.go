@@ -55,9 +55,10 @@ type Machine struct {
 	Telling func(lines []string) (says string, at int) // what the most telling line of an etcd's end says, and which it is
 	// Marks is what is known of the member in the data directory; nil: starts are not decided by it.
 	Marks *Marks
-	// Peers asks the other members for the cluster's list before a start that is not a restart after a crash, and knows
-	// what the data says; nil, or a nil answer: nobody is asked, or nobody answers.
-	Peers func(*datadir.Report) *status.Members
+	// Peers asks the other members for the cluster's list before a start that is not a restart after a crash, and whether
+	// the member of the data is alive elsewhere. It knows what the data says; nil, or a nil answer: nobody is asked, or
+	// nobody answers.
+	Peers func(*datadir.Report) (*status.Members, *Twin)
 	// Version asks the etcd of a configuration for its version; nil, or an empty answer: it is not known. It is asked only
 	// before a start with another executable than the last.
 	Version func(*config.Config) string

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/etcdsup/etcdsup/config"
+	"github.com/etcdsup/etcdsup/supervisor"
 	"github.com/etcdsup/etcdsup/supervisor/cluster"
 	"github.com/etcdsup/etcdsup/supervisor/datadir"
 	"github.com/etcdsup/etcdsup/supervisor/status"
@@ -17,16 +19,50 @@ import (
 const peersWait = time.Second
 
 // peersSay asks the other members what the cluster is, before etcd is started on data that was just looked at: those
-// that the data knows, or in an empty directory those that the configuration names. Nil: there are none, or none answers,
-// or they do not agree.
-func (d *daemon) peersSay(r *datadir.Report) *status.Members {
-	urls := otherPeers(d.next(), r)
-	if len(urls) == 0 {
-		return nil
-	}
+// that the data knows, or in an empty directory those that the configuration names. The list is nil where there are none,
+// or none answers, or they do not agree. The twin is the member of the data itself, if it is alive elsewhere.
+func (d *daemon) peersSay(r *datadir.Report) (*status.Members, *supervisor.Twin) {
+	c := d.next()
+	others, own := otherPeers(c, r), status.Peer{PeerURLs: c.ArgValues("initial-advertise-peer-urls")}
 	ctx, cancel := context.WithTimeout(context.Background(), peersWait)
 	defer cancel()
-	return agreed(cluster.AskPeers(ctx, urls, peerFiles(d.next())))
+	ask := func(urls []string) []status.PeerAnswer { return cluster.AskPeers(ctx, urls, peerFiles(c)) }
+	answers := ask(slices.Concat(others, elsewhere(r, nil, &own)))
+	list := agreed(answers[:len(others)])
+	return list, twin(r, elsewhere(r, list, &own), answers, ask)
+}
+
+// elsewhere are the peer URLs at which the member of the data is to be found by what the peers say, or else by what the
+// data itself does: none, if this host is at one of them, as every member is that was not moved.
+func elsewhere(r *datadir.Report, list *status.Members, own *status.Peer) (urls []string) {
+	for _, m := range r.Members {
+		if r.MemberID != "" && strings.EqualFold(m.ID, r.MemberID) {
+			urls = m.PeerURLs
+		}
+	}
+	if list != nil {
+		if m, _ := list.Find(r.MemberID); m != nil {
+			urls = m.PeerURLs
+		}
+	}
+	if len(own.PeerURLs) == 0 || own.HasAny(urls) {
+		return nil
+	}
+	return urls
+}
+
+// twin looks for an etcd of the data's cluster at the peer URLs of its member. Those that were not asked yet are asked.
+func twin(r *datadir.Report, urls []string, answers []status.PeerAnswer, ask func([]string) []status.PeerAnswer) *supervisor.Twin {
+	unasked := slices.DeleteFunc(slices.Clone(urls), func(u string) bool {
+		return slices.ContainsFunc(answers, func(a status.PeerAnswer) bool { return a.URL == u })
+	})
+	answers = slices.Concat(answers, ask(unasked))
+	for i := range answers {
+		if a := &answers[i]; slices.Contains(urls, a.URL) && a.Of(r.ClusterID) {
+			return &supervisor.Twin{URL: a.URL, Of: a.List()}
+		}
+	}
+	return nil
 }
 
 // otherPeers are the peer URLs of all but this member.
