@@ -19,7 +19,7 @@ import (
 // init makes the test binary an etcdsup where a test runs it as another user.
 func init() {
 	if args := os.Getenv("TEST_EXECUTE"); args != "" {
-		os.Exit(execute(context.Background(), strings.Fields(args), standardStreams()))
+		os.Exit(execute(context.Background(), strings.Fields(args), standardStreams(nil)))
 	}
 }
 

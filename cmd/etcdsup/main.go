@@ -17,9 +17,7 @@ func main() {
 		return
 	}
 	handed := receiveHandover() // nobody reads etcd's output until then
-	s := standardStreams()
-	s.handed = handed
-	os.Exit(execute(context.Background(), os.Args[1:], s))
+	os.Exit(execute(context.Background(), os.Args[1:], standardStreams(handed)))
 }
 
 // actsAsChild does what this executable is there for under other names, those that the daemon gives to its children;

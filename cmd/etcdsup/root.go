@@ -22,19 +22,20 @@ type streams struct {
 	handed   *handover // what the etcdsup before us in this process has left; nil: there was none
 }
 
-func standardStreams() streams {
-	return streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(), program: programName()}
+func standardStreams(handed *handover) streams {
+	return streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(), program: programName(handed), handed: handed}
 }
 
-// programName is what the user has to type to get this very executable: its plain name where the shell finds it.
-func programName() string {
+// programName is what the user has to type to get this very executable: its plain name where the shell finds it. Within
+// an upgrade it is the name that the executable will have.
+func programName(handed *handover) string {
 	exe, err := os.Executable()
 	if err != nil {
 		return "etcdsup"
 	}
 	found, err := exec.LookPath("etcdsup")
 	switch {
-	case err == nil && sameFile(found, exe):
+	case err == nil && (handed != nil && handed.Path == found || sameFile(found, exe)):
 		return "etcdsup"
 	case strings.Contains(exe, "/go-build"): // where go run puts it
 		return "go run ./cmd/etcdsup"

@@ -98,12 +98,7 @@ func TestKilledUnderLogRate(t *testing.T) {
 func (in *instance) expectAllLines(d *daemon) {
 	in.t.Helper()
 	in.leave(d)
-	n := lastCount(in.data)
-	c := count(in.t, in.dir+"/log", n)
-	in.t.Logf("%d lines written, %d in %d files: %d lost, %d doubled, %d torn", n, c.good, len(logFiles(in.t, in.dir+"/log")), c.lost, c.doubled, c.torn)
-	if n == 0 || c.good != n || c.lost+c.doubled+c.torn+c.markers > 0 {
-		in.t.Errorf("the log is not what was written: %+v", c)
-	}
+	in.expectLines()
 }
 
 // TestKilledWhileStarting kills etcdsup in its first milliseconds: at random, and as soon as it has a child, which no

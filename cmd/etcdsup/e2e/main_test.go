@@ -16,6 +16,9 @@ func TestMain(m *testing.M) {
 	if a := parseFake(os.Args[1:]); a.mode != "" {
 		os.Exit(fake(a))
 	}
+	if word := brokenAs(); word != "" {
+		os.Exit(broken(word, os.Args[1:]))
+	}
 	os.Exit(buildAndRun(m))
 }
 
