@@ -51,6 +51,7 @@ type Machine struct {
 	Binary  string // what is executed
 	Argv0   string
 	Notify  string // path of the notify socket that etcd is given
+	Listens func() // sees to it, before every start, that READY is heard there; nil: nobody does
 	Getenv  func(string) (string, bool)
 	Telling func(lines []string) (says string, at int) // what the most telling line of an etcd's end says, and which it is
 	// Marks is what is known of the member in the data directory; nil: starts are not decided by it.
@@ -133,6 +134,9 @@ func (m *Machine) Launch() (Child, error) {
 	with := m.prepare(metrics, begins)
 	if m.config().Etcd.Binary == "" {
 		_ = linkBuiltin(m.Binary) // somebody may have cleaned the run folder; without the link the start says so
+	}
+	if m.Listens != nil {
+		m.Listens()
 	}
 	spec := process.Spec{
 		Path: m.Binary, Args: with.argv, Env: with.env,

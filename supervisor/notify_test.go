@@ -66,3 +66,36 @@ func say(t *testing.T, path, message string) {
 		t.Fatal(err)
 	}
 }
+
+// TestNotifyIsHeardAgain takes the socket's file, and then its folder, away.
+func TestNotifyIsHeardAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	path := filepath.Join(dir, "n")
+	n, err := ListenNotify(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard, ended := make(chan int, 1), make(chan struct{})
+	go func() { n.Read(func(pid int) { heard <- pid }); close(ended) }() // ends with Close
+	for _, remove := range []string{"", path, dir} {
+		if err := os.RemoveAll(remove); err != nil {
+			t.Fatal(err)
+		}
+		if anew, err := n.Remake(); anew != (remove != "") || err != nil {
+			t.Fatalf("without %q: made anew %v, %v", remove, anew, err)
+		}
+		say(t, path, "READY=1")
+		select {
+		case <-heard:
+		case <-time.After(time.Minute):
+			t.Fatalf("without %q: not heard", remove)
+		}
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if anew, err := n.Remake(); anew || err != nil {
+		t.Errorf("made anew after the end: %v, %v", anew, err)
+	}
+}

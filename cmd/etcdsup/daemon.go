@@ -37,16 +37,17 @@ type daemon struct {
 	trim      *trimmer
 	modes     modeRunner // changes of mode
 	exec      *executor  // who carries them out
+	door      *door      // the control socket
 	token     string     // marks this instance's processes
 	signals   chan os.Signal
 	manager   *manager            // the service manager that started us
 	kept      map[string]*os.File // what it kept for us, by name
 
-	lock       *os.File     // of the instance
-	installed  string       // path of our executable, as it is installed
-	flushLog   func()       // has our own log written
-	listener   net.Listener // of the control socket
-	endServing func()       // ends the answers on it
+	lock       *os.File          // of the instance
+	installed  string            // path of our executable, as it is installed
+	flushLog   func()            // has our own log written
+	listener   *control.Listener // of the control socket
+	endServing func()            // ends the answers on it
 	life       context.Context
 	upgrading  atomic.Bool
 
@@ -66,7 +67,7 @@ func (d *daemon) close() {
 // for the first start, and opens all that the loop needs. Nothing of etcd's is touched before the configuration
 // was found free of faults.
 func openDaemon(ctx context.Context, g *globals, cfg *config.Config) (d *daemon, err error) {
-	d = &daemon{g: g, cfg: cfg, installed: g.installedPath()}
+	d = &daemon{g: g, cfg: cfg, installed: g.installedPath(), door: &door{}}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -253,7 +254,7 @@ func (d *daemon) openMachine(rec supervisor.Record, run *running) error {
 	d.onClose(cage.Close)
 	d.machine = &supervisor.Machine{
 		Config: d.cfg, Output: output{d.sink}, Pipe: []*os.File{pipe.FIFO, pipe.Ledger}, Cage: cage,
-		Asker: newAsker(d.cfg), Notify: d.cfg.NotifySocket(), Getenv: os.LookupEnv, Telling: telling,
+		Asker: caretaker{newAsker(d.cfg), d.door}, Notify: d.cfg.NotifySocket(), Getenv: os.LookupEnv, Telling: telling,
 		Marks: d.openMarks(), Peers: d.peersSay, Unfit: unfit,
 		Version: func(c *config.Config) string { v, _ := etcdVersion(context.Background(), c); return v }, // unknown fits anything
 	}
@@ -382,6 +383,8 @@ func (d *daemon) openLoop(files *supervisor.Files, loaded supervisor.Loaded, run
 	}
 	d.onClose(func() { _ = d.notify.Close() })
 	begin.Upgrade = d.lastUpgrade()
+	ear := &entry{what: "notify socket", log: d.log, remake: d.notify.Remake}
+	d.machine.Listens = ear.look
 	begin.Alarm = d.quietAlarm()
 	d.trim = newTrimmer(&ownHeap{})
 	d.onClose(d.trim.stop)
@@ -416,6 +419,7 @@ const reapEvery = time.Minute
 func (d *daemon) reapOrphans(alarm supervisor.Alarm) {
 	process.ReapWhenever(func() bool {
 		alarm.Set(reapEvery)
+		d.door.look() // etcd may be down: then there are no probes
 		d.trim.woken()
 		return alarm.Wait()
 	}, nil)
@@ -458,7 +462,8 @@ func (d *daemon) stopSink() {
 }
 
 // beginServing has the socket answered until endServing, or until the daemon's life ends.
-func (d *daemon) beginServing(ln net.Listener) {
+func (d *daemon) beginServing(ln *control.Listener) {
+	d.door.open(&entry{what: "control socket", log: d.log, remake: ln.Remake})
 	ctx, cancel := context.WithCancel(d.life)
 	done := make(chan struct{})
 	d.listener, d.endServing = ln, func() {

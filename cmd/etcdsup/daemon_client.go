@@ -80,6 +80,10 @@ func (t *target) explain(err error) error {
 // noDaemon says that nobody listens, and whether etcd lives all the same: it outlives its supervisor.
 func (t *target) noDaemon(err error) error {
 	rec, _ := supervisor.PeekRecord(t.cfg.StateDir())
+	if pid := lockedBy(filepath.Join(t.cfg.StateDir(), "lock")); pid != 0 {
+		return failf(exitNoDaemon, fmt.Sprintf("try again: it is just beginning or ending, or its socket was removed and is made anew within a minute; else see %s, or ps %d",
+			t.g.commandLine("logs --self"), pid), "etcdsup runs for instance %q, PID %d, but cannot be asked: %w", t.cfg.Instance, pid, err)
+	}
 	remedy := t.noDaemonRemedy(rec)
 	if rec.Run != nil {
 		if p, adoptErr := process.Adopt(rec.Run.ID); adoptErr == nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 
@@ -49,16 +48,16 @@ func (d *daemon) inheritSink() (*logsink.Pipe, error) {
 func (d *daemon) openNotify() (*supervisor.Notify, error) {
 	h := d.g.handed
 	if fd, ok := h.descriptor(fdNotify); ok && h.Notify == d.machine.Notify {
-		return supervisor.InheritNotify(fd)
+		return supervisor.InheritNotify(fd, h.Notify)
 	}
 	return supervisor.ListenNotify(d.machine.Notify)
 }
 
-func (d *daemon) listen() (net.Listener, error) {
+func (d *daemon) listen() (*control.Listener, error) {
 	h := d.g.handed
 	fd, ok := h.descriptor(fdControl)
 	if ok && h.Socket == d.cfg.Control.Socket {
-		return control.Inherit(fd, h.Socket)
+		return control.Inherit(fd, h.Socket, d.cfg.Control.Group)
 	}
 	return control.Listen(d.cfg.Control.Socket, d.cfg.Control.Group)
 }

@@ -234,7 +234,7 @@ func (d *daemon) gather(h *handover) (err error) {
 	if h.FDs[fdNotify], err = d.notify.GiveAway(); err != nil {
 		return err
 	}
-	if h.FDs[fdControl], err = control.GiveAway(d.listener); err != nil {
+	if h.FDs[fdControl], err = d.listener.GiveAway(); err != nil {
 		return err
 	}
 	h.FDs[fdOld], err = unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -252,7 +252,7 @@ func forSuccessor(env []string) []string {
 func (d *daemon) stopServing(fd int) (resume func()) {
 	d.endServing()
 	return func() {
-		ln, err := control.Inherit(fd, d.cfg.Control.Socket)
+		ln, err := control.Inherit(fd, d.cfg.Control.Socket, d.cfg.Control.Group)
 		if err != nil {
 			d.log.Error("control socket lost", zap.Error(err))
 			return

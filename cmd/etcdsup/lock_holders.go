@@ -42,6 +42,14 @@ func lockHolders(files []string) []datadir.Holder {
 	return holders
 }
 
+// lockedBy is the PID of a process that holds the lock on a file; 0: none does, or none can be seen.
+func lockedBy(file string) int {
+	if holders := lockHolders([]string{file}); len(holders) > 0 {
+		return holders[0].PID
+	}
+	return 0
+}
+
 // parseLock takes a line like "1: FLOCK  ADVISORY  WRITE 708 fe:00:1234 0 EOF" apart. A line with an arrow is of a
 // process that waits for the lock.
 func parseLock(line string) (pid int, inode string, ok bool) {

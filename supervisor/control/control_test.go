@@ -346,7 +346,7 @@ func TestClientWithoutDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.(*listener).UnixListener.Close() // as after SIGKILL: the socket stays
+	ln.ln.Close() // as after SIGKILL: the socket stays
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,28 +20,106 @@ import (
 // ErrInUse is returned by Listen when another process answers on the socket.
 var ErrInUse = errors.New("another process listens on it")
 
+// Listener is the listening socket with the file that leads to it. It removes that file when it is closed, unless
+// another one is there by then, or the socket was given away.
+type Listener struct {
+	socket string
+	gid    int
+
+	mu     sync.Mutex
+	ln     *net.UnixListener // replaced by Remake
+	file   fs.FileInfo       // that leads to ln; nil: none was there
+	given  bool              // to another process, which goes on with ln
+	closed bool
+}
+
 // Listen makes the socket and whatever folder it needs. Without a group the folder is made 0700 and the socket 0600;
 // with one 0750 and 0660, both of that group (a name or a number). A socket that nobody answers on is a leftover and
 // is replaced; one that is answered on is left alone, with ErrInUse.
 //
 // Two daemons that find the same leftover at the same instant could remove each other's new socket. The start lock of
 // the instance, held before Listen is called, is what rules that out.
-func Listen(socket, group string) (net.Listener, error) {
+func Listen(socket, group string) (*Listener, error) {
 	gid, err := LookupGroup(group)
 	if err != nil {
 		return nil, err
 	}
-	if err := makeFolder(filepath.Dir(socket), gid); err != nil {
-		return nil, fmt.Errorf("cannot make the folder of the control socket: %w", err)
+	l := &Listener{socket: socket, gid: gid}
+	if err := l.open(); err != nil {
+		return nil, err
 	}
-	if err := removeLeftover(socket); err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", socket, err)
+	return l, nil
+}
+
+// open makes what is listened on, and the way to it.
+func (l *Listener) open() error {
+	if err := makeFolder(filepath.Dir(l.socket), l.gid); err != nil {
+		return fmt.Errorf("cannot make the folder of the control socket: %w", err)
 	}
-	ln, err := bind(socket, gid)
+	if err := removeLeftover(l.socket); err != nil {
+		return fmt.Errorf("cannot listen on %s: %w", l.socket, err)
+	}
+	ln, file, err := bind(l.socket, l.gid)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", socket, err)
+		return fmt.Errorf("cannot listen on %s: %w", l.socket, err)
 	}
-	return ln, nil
+	l.ln, l.file = ln, file
+	return nil
+}
+
+// Remake listens anew where the file that leads to the socket is gone or is another one, and reports whether it did.
+// Connections that were accepted before go on. With an error all is as before, and it may be called again. It costs one
+// lstat(2) while nothing is wrong.
+func (l *Listener) Remake() (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.given || l.isThere() {
+		return false, nil
+	}
+	old := l.ln
+	if err := l.open(); err != nil {
+		return false, err
+	}
+	_ = old.Close() // Accept goes on with the new one
+	return true, nil
+}
+
+// isThere tells whether the file still leads to us. Its inode is ours for as long as we listen: no other file has the
+// same number meanwhile.
+func (l *Listener) isThere() bool {
+	now, err := os.Lstat(l.socket)
+	return err == nil && l.file != nil && os.SameFile(now, l.file)
+}
+
+// Accept waits for the next connection, also across Remake.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		ln := l.current()
+		conn, err := ln.Accept()
+		if err == nil || ln == l.current() {
+			return conn, err
+		}
+	}
+}
+
+func (l *Listener) current() *net.UnixListener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ln
+}
+
+// Addr is the address of the socket.
+func (l *Listener) Addr() net.Addr { return l.current().Addr() }
+
+// Close ends Accept. It may be called more than once.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && !l.given && l.isThere() {
+		_ = os.Remove(l.socket) // before the close, so that a successor's socket is never the one removed
+	}
+	l.closed = true
+	return l.ln.Close()
 }
 
 const noGroup = -1
@@ -108,29 +185,11 @@ func removeLeftover(socket string) error {
 	return os.Remove(socket)
 }
 
-// listener removes its socket when it is closed, by the name it was asked for, unless it was given away.
-type listener struct {
-	*net.UnixListener
-	socket string
-	given  atomic.Bool
-	once   sync.Once
-}
-
-func (l *listener) Close() error {
-	if !l.given.Load() {
-		l.once.Do(func() { _ = os.Remove(l.socket) }) // before the close, so that a successor's socket is never the one removed
-	}
-	return l.UnixListener.Close()
-}
-
-// GiveAway makes a descriptor of a listener that Listen or Inherit has made. From then on the end of the listener leaves
-// the socket to it: who connects waits until somebody accepts there.
-func GiveAway(ln net.Listener) (fd int, err error) {
-	l, ok := ln.(*listener)
-	if !ok {
-		return -1, fmt.Errorf("cannot give a %T away", ln)
-	}
-	raw, err := l.SyscallConn()
+// GiveAway makes a descriptor of what is listened on. From then on the end of the listener leaves the socket to it: who connects waits until somebody accepts there.
+func (l *Listener) GiveAway() (fd int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	raw, err := l.ln.SyscallConn()
 	if err != nil {
 		return -1, fmt.Errorf("cannot give the control socket away: %w", err)
 	}
@@ -141,12 +200,16 @@ func GiveAway(ln net.Listener) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("cannot give the control socket away: %w", err)
 	}
-	l.given.Store(true)
+	l.given = true
 	return fd, nil
 }
 
-// Inherit goes on with a descriptor of GiveAway, which stays the caller's, on the same socket.
-func Inherit(fd int, socket string) (net.Listener, error) {
+// Inherit goes on with a descriptor of GiveAway, which stays the caller's, on the same socket. group is as in Listen.
+func Inherit(fd int, socket, group string) (*Listener, error) {
+	gid, err := LookupGroup(group)
+	if err != nil {
+		return nil, err
+	}
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot go on with the control socket: %w", err)
@@ -162,13 +225,16 @@ func Inherit(fd int, socket string) (net.Listener, error) {
 		_ = ln.Close()
 		return nil, fmt.Errorf("cannot go on with descriptor %d: it is no control socket", fd)
 	}
-	return &listener{UnixListener: ul, socket: socket}, nil
+	ul.SetUnlinkOnClose(false)
+	file, _ := os.Lstat(socket) // one that is gone is made anew when somebody looks
+	return &Listener{socket: socket, gid: gid, ln: ul, file: file}, nil
 }
 
-func bind(socket string, gid int) (net.Listener, error) {
+// bind makes the socket, and tells which file leads to it.
+func bind(socket string, gid int) (*net.UnixListener, fs.FileInfo, error) {
 	name, release, err := shortName(socket)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer release()
 	mode := uint32(0o600)
@@ -181,22 +247,22 @@ func bind(socket string, gid int) (net.Listener, error) {
 	}}
 	ln, err := lc.Listen(context.Background(), "unix", name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ul, ok := ln.(*net.UnixListener)
 	if !ok {
 		_ = ln.Close()
-		return nil, fmt.Errorf("a listener is a %T", ln)
+		return nil, nil, fmt.Errorf("a listener is a %T", ln)
 	}
 	ul.SetUnlinkOnClose(false)
-	l := &listener{UnixListener: ul, socket: socket}
-	if gid != noGroup {
-		if err := share(socket, gid, fs.FileMode(mode)); err != nil {
-			_ = l.Close()
-			return nil, err
-		}
+	file, err := os.Lstat(socket)
+	if err == nil && gid != noGroup {
+		err = share(socket, gid, fs.FileMode(mode))
 	}
-	return l, nil
+	if err != nil {
+		return nil, nil, errors.Join(err, os.Remove(socket), ln.Close())
+	}
+	return ul, file, nil
 }
 
 func share(socket string, gid int, mode fs.FileMode) error {

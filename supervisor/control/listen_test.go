@@ -63,7 +63,7 @@ func TestListenReplacesALeftoverOnly(t *testing.T) {
 	if _, err := Listen(socket, ""); !errors.Is(err, ErrInUse) {
 		t.Errorf("a live socket: %v", err)
 	}
-	ln.(*listener).UnixListener.Close() // as after SIGKILL
+	ln.ln.Close() // as after SIGKILL
 	ln, err = Listen(socket, "")
 	if err != nil {
 		t.Fatalf("a leftover: %v", err)
