@@ -91,7 +91,8 @@ type Settings struct {
 	Binary   string // path of our own executable, as it is installed
 	Config   status.Config
 	PID      int
-	PeerURLs []string // that the member is to be listed with; none: nobody cares
+	PeerURLs []string       // that the member is to be listed with; none: nobody cares
+	Notices  []status.Fault // of the daemon's own, shown with the others
 
 	Delay, MaxDelay, ResetAfter time.Duration
 	Jitter                      float64

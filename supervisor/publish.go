@@ -13,7 +13,7 @@ import (
 // publish makes the present whole visible and wakes everybody who waits for a change.
 func (l *Loop) publish() {
 	st := l.status()
-	l.tellNotices(st.Notices)
+	l.tellNotices(st.Notices[len(l.set.Notices):])
 	l.published.Store(st)
 	if l.begin.Shown != nil && !l.started.IsZero() {
 		l.begin.Shown(st)
@@ -29,7 +29,7 @@ func (l *Loop) status() *status.Status {
 		Goal:       l.m.goal, State: word[l.m.is], Since: l.since, Reason: l.m.reason, Next: l.typed(l.m.next),
 		Mode: cmp.Or(l.mode, status.ModeNormal), Job: l.job, Ready: l.m.is == ready, Health: l.probe.last, Member: l.member,
 		Restart: l.restartStatus(), LastExit: l.lastExit, Log: l.host.Log(), Config: l.set.Config,
-		Upgrade: l.upgrade,
+		Upgrade: l.upgrade, Notices: slices.Clone(l.set.Notices),
 	}
 	if n := status.PeerURLNotice(l.set.PeerURLs, l.member); n != nil {
 		s.Notices = append(s.Notices, status.Fault{What: n.What, Remedy: l.typed(n.Remedy)})
@@ -46,7 +46,7 @@ func (l *Loop) status() *status.Status {
 	return s
 }
 
-// tellNotices logs each notice once, when it comes up.
+// tellNotices logs each notice of the member once, when it comes up.
 func (l *Loop) tellNotices(now []status.Fault) {
 	for _, n := range now {
 		if !slices.Contains(l.noticed, n) {

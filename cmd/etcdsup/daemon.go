@@ -102,7 +102,7 @@ func openDaemon(ctx context.Context, g *globals, cfg *config.Config) (d *daemon,
 	if err := d.openMachine(loaded.Record, run); err != nil {
 		return d, err
 	}
-	if err := d.openExecutor(); err != nil {
+	if err := d.openExecutor(run != nil); err != nil {
 		return d, err
 	}
 	err = d.openLoop(files, loaded, run)

@@ -124,6 +124,7 @@ func (o output) Log() status.Log {
 func (d *daemon) settings(c *config.Config) supervisor.Settings {
 	s := loopSettings(c)
 	s.Program, s.Binary = d.g.self(), d.installed
+	s.Notices = d.exec.notices()
 	return s
 }
 

@@ -22,8 +22,9 @@ import (
 // and to clusters is in world.go, what it does in which order in supervisor/flow.
 type executor struct {
 	d     *daemon
-	store *journal.Store
-	audit *journal.Audit
+	store *journal.Store // nil: see fault
+	audit *journal.Audit // nil: see fault
+	fault error          // why no mode is changed here; nil: nothing stands against it
 
 	auditing sync.Mutex
 	news     chan struct{} // that now has changed; holds one
@@ -40,42 +41,11 @@ var errEnding = errors.New("etcdsup ends")
 
 func transitionsDir(stateDir string) string { return filepath.Join(stateDir, "transitions") }
 
-// openExecutor reads what is under way. Nothing is done yet.
-func (d *daemon) openExecutor() error {
-	store, err := journal.Open(transitionsDir(d.cfg.StateDir()))
-	if err != nil {
-		return journalFault(err)
-	}
-	for _, r := range store.Repairs() {
-		d.log.Warn("journal repaired", zap.String("file", r.File), zap.String("kept", r.Kept), zap.String("what", r.What))
-	}
-	audit, err := journal.OpenAudit(auditPath(d.cfg.StateDir()))
-	if err != nil {
-		_ = store.Close()
-		return journalFault(err)
-	}
-	x := &executor{d: d, store: store, audit: audit, news: make(chan struct{}, 1)}
-	d.exec, d.modes = x, x
-	d.onClose(func() { _, _ = store.Close(), audit.Close() })
-	if j := store.Current(); j != nil {
-		s := j.State()
-		if differ, _ := siteOf(d.next()).Edited(&s.Plan); differ == nil { // else that member is not to begin where the configuration now says
-			d.machine.Join(s.Data[flow.DataBootstrap]) // before anything starts etcd
-		}
-		x.now = s.Transition()
-	}
-	return nil
-}
-
-func journalFault(err error) error {
-	if f, ok := errors.AsType[*journal.FileError](err); ok {
-		return failf(exitFailure, f.Remedy, "%w", err)
-	}
-	return err
-}
-
 // run goes on with what is under way, and waits for the daemon's end. It is called once, when the loop runs.
 func (x *executor) run(ctx context.Context) {
+	if x.store == nil {
+		return // nothing can be under way
+	}
 	if j := x.store.Current(); j != nil {
 		x.d.log.Info("transition resumed", zap.String("id", j.State().ID), zap.Int("step", j.State().Step+1))
 		x.record(journal.Self(), journal.KindDecision, "resumed after a restart of etcdsup", map[string]string{"transition": j.State().ID})
@@ -250,6 +220,10 @@ func errorText(err error) string {
 func (x *executor) record(actor status.Actor, kind, text string, data map[string]string) {
 	x.auditing.Lock()
 	defer x.auditing.Unlock()
+	if x.audit == nil {
+		x.d.log.Error("audit log not written", zap.String("kind", kind), zap.String("text", text), zap.Error(x.fault))
+		return
+	}
 	maps.DeleteFunc(data, func(_, v string) bool { return v == "" })
 	if _, err := x.audit.Append(journal.Entry{Actor: actor, Kind: kind, Text: text, Data: data}); err != nil {
 		x.d.log.Error("audit log not written", zap.String("kind", kind), zap.String("text", text), zap.Error(err))
