@@ -774,6 +774,30 @@ func TestOtherPeerURLsAreNoticed(t *testing.T) {
 	})
 }
 
+// TestLastWordsAreLogged of an etcd that died by itself, and not of one that was stopped.
+func TestLastWordsAreLogged(t *testing.T) {
+	play(t, testSettings, Start{}, func(s *stage) {
+		core, logged := observer.New(zap.WarnLevel)
+		s.loop.show(func() { s.loop.log = zap.New(core) })
+		s.onSignals(func(a *actor, _ unix.Signal) { a.die("SIGTERM", 0) })
+		said := func() int { return logged.FilterField(zap.String("line", "words")).Len() }
+		s.ready()
+		if err := s.loop.Restart(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.ready()
+		if n := said(); n != 0 {
+			t.Errorf("of one that was stopped, %d times", n)
+		}
+		s.child().die("", 1)
+		synctest.Wait()
+		if n := said(); n != 1 {
+			t.Errorf("of one that died, %d times", n)
+		}
+	})
+}
+
 // TestAskedStartsAreNotRationed: the budget is against storms, not against people.
 func TestAskedStartsAreNotRationed(t *testing.T) {
 	play(t, testSettings, Start{}, func(s *stage) {

@@ -106,6 +106,9 @@ func (l *Loop) lastWords(e status.Event, run Run) {
 		x := *e.Exit
 		x.LastLines, x.Said = lines, said
 		e.Exit = &x
+		if said != "" && !x.Asked {
+			l.log.Warn("etcd said at its end", zap.Int("pid", x.PID), zap.String("line", said))
+		}
 		if l.lastExit != nil && l.lastExit.Ended.Equal(x.Ended) {
 			l.lastExit = &x
 		}
