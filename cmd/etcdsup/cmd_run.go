@@ -66,6 +66,7 @@ func supervise(ctx context.Context, g *globals) error {
 	if err := makeFolders(cfg); err != nil {
 		return err
 	}
+	nameProcess()
 	d, err := openDaemon(ctx, g, cfg)
 	if err != nil {
 		return err
@@ -74,6 +75,10 @@ func supervise(ctx context.Context, g *globals) error {
 	d.greet()
 	return d.serve(ctx)
 }
+
+// nameProcess gives this process the name that ps and pgrep know it by. After an upgrade it would have that of the file
+// that was executed, which was not at its place yet.
+func nameProcess() { _ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) }
 
 // makeFolders makes what the instance needs, for its own user only.
 func makeFolders(c *config.Config) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"debug/buildinfo"
 	"errors"
@@ -23,14 +22,11 @@ type executable struct {
 	time    time.Time // of the commit, or what SOURCE_DATE_EPOCH says
 }
 
-// compile builds the static executable for an architecture, or for this machine where arch is empty. Nothing of this
-// machine gets into it: neither paths, nor its processor's features, nor a C library.
+// compile builds the static executable for an architecture. Nothing of this machine gets into it: neither paths, nor its
+// processor's features, nor a C library.
 func compile(ctx context.Context, temp, arch string) (executable, error) {
-	e := executable{arch: arch, path: filepath.Join(temp, "etcdsup-"+cmp.Or(arch, "host"))}
-	env := []string{"CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0"}
-	if arch != "" {
-		env = append(env, "GOOS=linux", "GOARCH="+arch)
-	}
+	e := executable{arch: arch, path: filepath.Join(temp, "etcdsup-"+arch)}
+	env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch, "GOAMD64=v1", "GOARM64=v8.0"}
 	if _, err := run(ctx, env, "go", "build", "-trimpath", "-buildvcs=auto", "-ldflags=-s -w", "-o", e.path, "./cmd/etcdsup"); err != nil {
 		return e, err
 	}

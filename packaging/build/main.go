@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -83,7 +84,7 @@ func build(ctx context.Context, o options, told io.Writer) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return fmt.Errorf("cannot make the folder for the packages: %w", err)
 	}
-	host, err := compile(ctx, temp, "") // the one that can be run here tells what is the same for all
+	host, err := compile(ctx, temp, runtime.GOARCH) // the one that can be run here tells what is the same for all
 	if err != nil {
 		return err
 	}
@@ -92,9 +93,11 @@ func build(ctx context.Context, o options, told io.Writer) error {
 		return err
 	}
 	for _, arch := range o.arches {
-		exe, err := compile(ctx, temp, arch)
-		if err != nil {
-			return err
+		exe := host
+		if arch != host.arch {
+			if exe, err = compile(ctx, temp, arch); err != nil {
+				return err
+			}
 		}
 		if o.version != "" {
 			exe.version = o.version

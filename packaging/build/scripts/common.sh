@@ -3,8 +3,8 @@
 # versions that will be there afterwards. It must work where no systemd runs, and in a folder that will be a host's root.
 set -eu
 
-# shellcheck disable=SC2034 # not each script names both
-readonly data=/var/lib/etcdsup config=/etc/etcdsup
+# shellcheck disable=SC2034 # not each script names all
+readonly program=/usr/bin/etcdsup data=/var/lib/etcdsup config=/etc/etcdsup
 
 say() { printf 'etcdsup: %s\n' "$*"; }
 
@@ -17,3 +17,6 @@ reload_units() { ! booted || systemctl daemon-reload || say 'cannot make systemd
 
 # units are the services of ours that systemd has running, each on a line.
 units() { systemctl list-units --plain --no-legend --all --state=active,activating,reloading,deactivating 'etcdsup.service' 'etcdsup@*.service' | cut -d ' ' -f 1; }
+
+# keep gives the executable a second name, under which it is there when its place holds another one.
+keep() { ln -f "$program" "$program.previous" 2>/dev/null || cp -p "$program" "$program.previous"; }

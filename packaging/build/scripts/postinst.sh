@@ -15,6 +15,24 @@ make_folders() {
 	fi
 }
 
+# replace_running has every etcdsup that runs here go on as the new version, with the same PID and the same etcd. Where
+# the new one does not work the old one goes on, and is at its place again.
+replace_running() {
+	if [ -e "$program.failed" ]; then # a second try of what has failed: dpkg --configure etcdsup
+		keep
+		mv -f "$program.failed" "$program"
+	fi
+	[ -x "$program.previous" ] || return 0
+	"$program.previous" upgrade --all && return
+	say 'what runs has not become the new version, for the reason above; etcd goes on in any case'
+	if [ -e "$program.failed" ]; then
+		say "  the old version is at its place again, and the new one is $program.failed"
+	fi
+	say '  try again: dpkg --configure etcdsup, or rpm: install the package once more'
+	say '  without:   systemctl restart etcdsup, which stops and starts etcd too'
+	return 1
+}
+
 # greet says what is left to do: a database is not started unasked.
 greet() {
 	say 'installed, and not started'
@@ -28,7 +46,8 @@ configure | [1-9]*)
 	make_user
 	make_folders
 	reload_units
-	if [ "$1" = 1 ] || [ "$1" = configure ] && [ -z "${2-}" ]; then
+	replace_running
+	if [ "$1" = 1 ] || { [ "$1" = configure ] && [ -z "${2-}" ]; }; then
 		greet
 	fi
 	;;
