@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/user"
+	"syscall"
 	"time"
 
 	"github.com/etcdsup/etcdsup/packaging/install"
@@ -23,7 +26,7 @@ func (g *globals) foreground(ctx context.Context, p *install.Plan, now bool) {
 	if what == "" {
 		return
 	}
-	f := status.Fault{What: what, Remedy: "end it in order: Ctrl-C where it runs, or SIGTERM"}
+	f := status.Fault{What: what, Remedy: "end it in order with SIGTERM; etcdsup ends its etcd too"}
 	if now {
 		p.Faults = append(p.Faults, f)
 	} else {
@@ -41,16 +44,30 @@ func (g *globals) runsOutside(ctx context.Context, p *install.Plan) string {
 		}
 		return fmt.Sprintf("etcdsup runs for instance %q already, and not as the service: process %d", p.Config.Instance, st.Supervisor.PID)
 	}
-	rec, ok := supervisor.PeekRecord(p.Config.StateDir())
-	if !ok || rec.Run == nil || p.Owns(rec.Run.ID.PID) {
+	pid := livingEtcd(p.Config.StateDir())
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if pid == 0 || err != nil {
 		return ""
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if u, err := user.LookupId(fmt.Sprint(owner.Uid)); !ok || err == nil && u.Username == p.User {
+		return "" // the service will take it over
+	}
+	return fmt.Sprintf("etcd of instance %q lives without etcdsup, process %d, and user %s cannot take it over from user %d", p.Config.Instance, pid, p.User, owner.Uid)
+}
+
+// livingEtcd is the PID of the etcd that is on record in a state folder, 0 where none lives.
+func livingEtcd(stateDir string) int {
+	rec, ok := supervisor.PeekRecord(stateDir)
+	if !ok || rec.Run == nil {
+		return 0
 	}
 	proc, err := process.Adopt(rec.Run.ID)
 	if err != nil {
-		return ""
+		return 0
 	}
 	proc.Close()
-	return fmt.Sprintf("etcd of instance %q lives without etcdsup, outside of the service: process %d", p.Config.Instance, rec.Run.ID.PID)
+	return proc.PID()
 }
 
 // startService starts it and waits until etcd is ready.
@@ -66,7 +83,11 @@ func (g *globals) startService(ctx context.Context, p *install.Plan, timeout tim
 	o := startOrder()
 	o.timeout = timeout - time.Since(began)
 	t := &target{g: g, cfg: p.Config, client: control.NewClient(p.Config.Control.Socket)}
-	before, err := t.client.Status(ctx, false)
+	var before *status.Status
+	err = g.whileTelling("waiting for "+p.Service, func() (err error) {
+		before, err = t.firstStatus(ctx, o.timeout)
+		return err
+	})
 	if err != nil {
 		return nil, t.explain(err)
 	}
@@ -81,4 +102,21 @@ func (g *globals) startService(ctx context.Context, p *install.Plan, timeout tim
 		return st, nil
 	}
 	return t.await(ctx, o, before, st)
+}
+
+// firstStatus waits for a daemon that was just started: not every service manager waits until it is ready.
+func (t *target) firstStatus(ctx context.Context, timeout time.Duration) (*status.Status, error) {
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(timeout); ; {
+		st, err := t.client.Status(ctx, false)
+		if err == nil || !errors.Is(err, control.ErrNoDaemon) || time.Now().After(deadline) {
+			return st, err
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }

@@ -3,33 +3,45 @@ package install
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/kardianos/service"
 )
 
-// detect finds the service manager that runs here. The library takes any host for one with init scripts, and some for one
-// with systemd where none is running, so what it chose is looked at once more.
+// detect finds the service manager that runs here. The library takes every host for one with init scripts, and others by
+// what is installed; so what it chose has to be what the host was started with, too.
 func detect() (manager, error) {
+	first := strings.TrimSpace(readText("/proc/1/comm"))
+	none := fmt.Errorf("%w: process 1 is %s", ErrNoManager, firstOf(first, "hidden"))
 	system := service.ChosenSystem()
 	if system == nil {
-		return nil, ErrNoManager
+		return nil, none
 	}
-	switch platform := system.String(); platform {
-	case "linux-systemd":
-		if _, err := os.Stat("/run/systemd/system"); err != nil {
-			return nil, fmt.Errorf("%w: systemd is on this host, but is not what it was started with", ErrNoManager)
+	platform := system.String()
+	if platform == "linux-systemd" {
+		if !exists("/run/systemd/system") {
+			return nil, none
 		}
 		return systemd{dir: "/etc/systemd/system"}, nil
-	default:
-		return nil, ErrNoManager
 	}
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.platform == platform })
+	if i < 0 || !kinds[i].runs(first) {
+		return nil, none
+	}
+	return scripted{kind: kinds[i]}, nil
 }
 
-// Detected is the name of the service manager that runs here.
-func Detected() (string, error) {
-	m, err := detect()
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// readText is a file's text, empty where it cannot be read.
+func readText(path string) string {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return ""
 	}
-	return m.title(), nil
+	return string(text)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/etcdsup/etcdsup/packaging/lab"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(lab.Main(m, "openrc")) }
 
 const unit = "/etc/systemd/system/etcdsup.service"
 

@@ -30,8 +30,9 @@ type Service struct {
 	Config   string // a file to be put in the configuration's place; empty: what is there stays
 	Start    bool   // it is to start at once: what stands against that is a fault, and otherwise only to be known
 
-	// Yields tells of a process that holds a port or a directory whether it will make way for the service: the
-	// instance's own etcd, or one that is stopped before the start. nil: none does.
+	// Own gives the PID of the instance's etcd, 0 where none lives: it has its ports by right. nil: nobody knows.
+	Own func(*config.Config) int
+	// Yields tells of a process that has a port whether it will be gone before the service starts. nil: none will.
 	Yields func(pid int) bool
 }
 

@@ -89,7 +89,7 @@ func (p *planner) portMisfit(addr netip.AddrPort) (remedy, why string) {
 
 // yields tells whether a process will be gone, or is the service's own.
 func (p *planner) yields(pid int) bool {
-	return p.Owns(pid) || p.Yields != nil && p.Yields(pid)
+	return p.Owns(pid) || p.Own != nil && p.Own(p.Plan.Config) == pid || p.Yields != nil && p.Yields(pid)
 }
 
 // firstFreePort is the first one that needs no right of its own.

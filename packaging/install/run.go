@@ -13,7 +13,7 @@ import (
 const runTime = 10 * time.Minute
 
 // run runs a tool of the host and returns what it printed to its standard output, without the last line's end. The error
-// has what it printed to its standard error.
+// has all that it said.
 func run(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, runTime)
 	defer cancel()
@@ -30,7 +30,7 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 		err = ctx.Err()
 	}
 	err = fmt.Errorf("%s: %w", strings.Join(append([]string{name}, args...), " "), err)
-	if said := strings.TrimSpace(errs.String()); said != "" {
+	if said := strings.TrimSpace(errs.String() + "\n" + text); said != "" { // init scripts complain on either
 		err = fmt.Errorf("%w: %s", err, strings.Join(strings.Fields(said), " "))
 	}
 	return text, err
