@@ -238,7 +238,7 @@ var table = []Key{
 	{
 		Name: "cluster.endpoints", Type: endpoints.name, Form: endpoints.form,
 		Derived: "this member's own client URLs", Example: "[https://10.0.0.1:2379, https://10.0.0.2:2379]", Live: true,
-		Doc:  "The client URLs by which etcdsup reaches etcd.",
+		Doc:  "The client URLs by which etcdsup reaches etcd, its cluster's other members included. What is for this host's etcd alone is asked at those that lead to it, or else at its own client URLs.",
 		list: true, takes: endpoints.takes,
 		set: func(c *Config, text string) (err error) { c.Cluster.Endpoints, err = endpoints.parse(text); return err },
 		get: func(c *Config) string { return endpoints.format(c.Cluster.Endpoints) },

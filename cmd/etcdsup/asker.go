@@ -48,24 +48,40 @@ func (a asker) Probe(ctx context.Context, base string) supervisor.Health {
 	return supervisor.Health{Answered: h.Answered, Serving: h.Serving, Quorum: h.Quorum, Detail: h.Detail}
 }
 
-// client asks the etcd that runs with these arguments: after a take-over the configuration may name other URLs, where
-// perhaps another etcd answers.
-func (a asker) client(args []string) (*cluster.Client, error) {
+// client asks the etcd that runs with these arguments, and no other: after a take-over the configuration may name other
+// URLs, where perhaps another etcd answers, and those of other members besides its own.
+func (a asker) client(ctx context.Context, args []string) (*cluster.Client, error) {
 	o := a.options
-	if own := clientFlags(args); len(own) > 0 && !a.fixed {
+	own := clientFlags(args)
+	if a.fixed && len(own) > 0 {
+		if some := ownAmong(ctx, o.Endpoints, servedURLs(args)); len(some) > 0 {
+			own = some
+		}
+	}
+	if len(own) > 0 {
 		o.Endpoints = own
 	}
 	return cluster.NewClient(o)
 }
 
-// clientFlags are the client URLs on a command line.
+// clientFlags are the client URLs on a command line by which others reach its etcd.
 func clientFlags(args []string) []*url.URL {
-	for _, name := range []string{"--advertise-client-urls=", "--listen-client-urls="} {
+	for _, name := range clientURLFlags {
 		if values := flagValues(args, name); values != nil {
 			return parseURLs(values)
 		}
 	}
 	return nil
+}
+
+var clientURLFlags = []string{"--advertise-client-urls=", "--listen-client-urls="}
+
+// servedURLs are all client URLs on a command line.
+func servedURLs(args []string) (all []*url.URL) {
+	for _, name := range clientURLFlags {
+		all = append(all, parseURLs(flagValues(args, name))...)
+	}
+	return all
 }
 
 // flagValues are those of a flag, such as --name=, on a command line; nil: it is not there.
@@ -89,7 +105,7 @@ func parseURLs(texts []string) (urls []*url.URL) {
 
 // Member asks etcd who it is, and its version.
 func (a asker) Member(ctx context.Context, args []string) (*status.Member, string, error) {
-	c, err := a.client(args)
+	c, err := a.client(ctx, args)
 	if err != nil {
 		return nil, "", err
 	}
@@ -98,7 +114,7 @@ func (a asker) Member(ctx context.Context, args []string) (*status.Member, strin
 
 // Transfer hands leadership over, and says what came of it.
 func (a asker) Transfer(ctx context.Context, args []string) string {
-	c, err := a.client(args)
+	c, err := a.client(ctx, args)
 	if err != nil {
 		return err.Error()
 	}

@@ -57,7 +57,7 @@ func refusal(o status.MemberOrder, p *status.Peer, c status.Change) error {
 
 // Members lists the cluster's members.
 func (d *daemon) Members(ctx context.Context) (*status.Members, error) {
-	m, err := d.members()
+	m, err := d.members(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (d *daemon) Members(ctx context.Context) (*status.Members, error) {
 
 // ChangeMember changes one of them.
 func (d *daemon) ChangeMember(ctx context.Context, o status.MemberOrder) (*status.Members, error) {
-	m, err := d.members()
+	m, err := d.members(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -75,13 +75,22 @@ func (d *daemon) ChangeMember(ctx context.Context, o status.MemberOrder) (*statu
 	return l, err
 }
 
-func (d *daemon) members() (directMembers, error) {
-	a := newAsker(d.next())
-	if !a.fixed && d.loop.Status().Process == nil {
+// members asks the cluster of this host's etcd while that runs, at the endpoints of the configuration too: it may not
+// answer itself.
+func (d *daemon) members(ctx context.Context) (directMembers, error) {
+	a, cluster := newAsker(d.next()), d.machine.Mark().ClusterID
+	runs := d.loop.Status().Process != nil
+	switch {
+	case a.fixed && (!runs || cluster == ""):
+		return a.members()
+	case a.fixed:
+		a.options.ClusterID = cluster
+		return a.members(append(clientFlags(d.machine.Running().Args), a.options.Endpoints...)...)
+	case !runs:
 		return directMembers{}, &control.Error{Code: control.CodeRefused, Message: "cannot ask about the members: the etcd of this host does not run",
 			Remedy: "start it: " + d.g.commandLine("start") + "; or name another member with --endpoint"}
 	}
-	c, err := a.client(d.machine.Running().Args)
+	c, err := a.client(ctx, d.machine.Running().Args)
 	return directMembers{c}, err
 }
 

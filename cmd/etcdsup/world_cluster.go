@@ -174,8 +174,8 @@ func (w *world) clearAway(to string) {
 }
 
 // own is a client of this host's etcd.
-func (w *world) own() (*cluster.Client, error) {
-	return newAsker(w.d().next()).client(w.d().machine.Running().Args)
+func (w *world) own(ctx context.Context) (*cluster.Client, error) {
+	return newAsker(w.d().next()).client(ctx, w.d().machine.Running().Args)
 }
 
 // proofTime bounds how long the proof at the end is tried for: a leader may be elected meanwhile.
@@ -201,7 +201,7 @@ func (w *world) Prove(ctx context.Context, revision int64) (*flow.Proof, error) 
 }
 
 func (w *world) proveOnce(ctx context.Context, revision int64) (*flow.Proof, error) {
-	c, err := w.own()
+	c, err := w.own(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -224,13 +224,16 @@ func (w *world) proveOnce(ctx context.Context, revision int64) (*flow.Proof, err
 
 // ---- the cluster that is to be joined ----
 
-// clusterAt is a client of the endpoints, or of those of the configuration. Once a plan has named the cluster, no other is
+// clusterAt is a client of the endpoints, or of those of the configuration that are not this host's own. Once a plan has named the cluster, no other is
 // asked: one that does not know a member would look as if that were removed.
-func (w *world) clusterAt(endpoints []string) (*cluster.Client, error) {
+func (w *world) clusterAt(ctx context.Context, endpoints []string) (*cluster.Client, error) {
 	a := newAsker(w.d().next())
-	if len(endpoints) > 0 {
+	switch {
+	case len(endpoints) > 0:
 		a.options.Endpoints = parseURLs(endpoints)
-	} else if !a.fixed {
+	case a.fixed:
+		a.options.Endpoints = w.others(ctx, a.options.Endpoints)
+	default:
 		return nil, &flow.Trouble{Err: errors.New("cannot join: it is not known which cluster"),
 			Remedy: "name a client URL of one of its members: --endpoint http://HOST:2379, or set cluster.endpoints"}
 	}
@@ -240,7 +243,7 @@ func (w *world) clusterAt(endpoints []string) (*cluster.Client, error) {
 
 // Members is the cluster's list.
 func (w *world) Members(ctx context.Context, endpoints []string) (*status.Members, error) {
-	c, err := w.clusterAt(endpoints)
+	c, err := w.clusterAt(ctx, endpoints)
 	if err != nil {
 		return nil, err
 	}
@@ -256,6 +259,9 @@ func (w *world) Judge(ctx context.Context, endpoints []string, replace bool) (*f
 	defer cancel()
 	version, err := etcdVersion(ctx, w.d().next())
 	if err != nil {
+		return nil, err
+	}
+	if err := w.oneCluster(ctx, endpoints); err != nil {
 		return nil, err
 	}
 	site := w.d().site()
@@ -345,7 +351,7 @@ const changeTime = 30 * time.Second
 func (w *world) Add(ctx context.Context, endpoints []string) (*flow.Joined, error) {
 	ctx, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
-	c, err := w.clusterAt(endpoints)
+	c, err := w.clusterAt(ctx, endpoints)
 	if err != nil {
 		return nil, err
 	}
@@ -374,7 +380,7 @@ func (w *world) Promote(ctx context.Context, endpoints []string, id string) erro
 func (w *world) change(ctx context.Context, endpoints []string, done, id string, do func(*cluster.Client, context.Context, *status.Peer) error) error {
 	ctx, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
-	c, err := w.clusterAt(endpoints)
+	c, err := w.clusterAt(ctx, endpoints)
 	if err != nil {
 		return err
 	}
@@ -389,7 +395,7 @@ func (w *world) change(ctx context.Context, endpoints []string, done, id string,
 func (w *world) Catchup(ctx context.Context, endpoints []string, id string) (flow.Catchup, error) {
 	st := w.d().loop.Status()
 	gone := w.deaths.see(st)
-	c, err := w.clusterAt(endpoints)
+	c, err := w.clusterAt(ctx, endpoints)
 	if err != nil {
 		return flow.Catchup{}, err
 	}

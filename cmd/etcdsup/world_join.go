@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +33,43 @@ func (w *world) refusal(l *status.Members, v *status.JoinVerdict, wish *status.J
 		return cannot("start it: "+w.d().g.commandLine("start")+"; or give its data up with --replace", "the data here is of its member %s, which does not run", wish.MemberID)
 	}
 	return nil
+}
+
+// others are the endpoints that do not lead to the etcd of this host, which is not the cluster that it is to join. Where
+// there are no others, it is for the list to say that it is in.
+func (w *world) others(ctx context.Context, endpoints []*url.URL) []*url.URL {
+	c := w.d().next()
+	own := ownAmong(ctx, endpoints, parseURLs(slices.Concat(c.ArgValues("advertise-client-urls"), c.ArgValues("listen-client-urls"))))
+	others := slices.DeleteFunc(slices.Clone(endpoints), func(u *url.URL) bool { return slices.Contains(own, u) })
+	if len(others) == 0 {
+		return endpoints
+	}
+	return others
+}
+
+// oneCluster refuses endpoints of more than one cluster, as long as none was chosen: that which answers first would be.
+func (w *world) oneCluster(ctx context.Context, endpoints []string) error {
+	if w.clusterID != "" {
+		return nil
+	}
+	c, err := w.clusterAt(ctx, endpoints)
+	if err != nil {
+		return err
+	}
+	found := c.Clusters(ctx)
+	if len(found) > 1 {
+		return &flow.Trouble{Err: fmt.Errorf("cannot join: the endpoints are of %d clusters: %s", len(found), clustersText(found)),
+			Remedy: "name those of one cluster: --endpoint http://HOST:2379, or mend cluster.endpoints"}
+	}
+	return nil
+}
+
+func clustersText(found map[string][]string) string {
+	var parts []string
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		parts = append(parts, id+" at "+strings.Join(found[id], ","))
+	}
+	return strings.Join(parts, ", and ")
 }
 
 // allEndpoints are those that were asked and the client URLs of all members that have one.

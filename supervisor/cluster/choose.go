@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -60,6 +61,31 @@ func (c *Client) choose(ctx context.Context) (*chosen, error) {
 		return &best, nil
 	}
 	return nil, nobody(all)
+}
+
+// Clusters are the clusters whose members answer at the endpoints, with those endpoints in their order. Of one endpoint
+// there is nothing to tell apart, and nobody is asked. It takes two seconds at most.
+func (c *Client) Clusters(ctx context.Context) map[string][]string {
+	ctx, cancel := context.WithTimeout(ctx, chooseTime)
+	defer cancel()
+	urls := c.o.urls()
+	if len(urls) < 2 {
+		return nil
+	}
+	all := make([]chosen, len(urls))
+	var asked sync.WaitGroup
+	for i, u := range urls {
+		asked.Go(func() { all[i] = c.introduce(ctx, u) }) // ends with ctx at the latest
+	}
+	asked.Wait()
+	found := map[string][]string{}
+	for _, a := range all {
+		if a.err == nil {
+			id := hex(a.answer.Header.ClusterId)
+			found[id] = append(found[id], a.url)
+		}
+	}
+	return found
 }
 
 // chooseTime is for all endpoints together to answer.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -468,6 +469,10 @@ func TestEndpointsOfAnotherClusterAreNotAsked(t *testing.T) {
 		if l := list(t, c); l.ClusterID != id {
 			t.Fatalf("cluster %s, not %s", l.ClusterID, id)
 		}
+	}
+	both := clientOf(t, Options{}, ours.ClientURL, theirs.ClientURL, "http://127.0.0.1:1").Clusters(soon(t))
+	if len(both) != 2 || !slices.Equal(both[id], []string{ours.ClientURL}) {
+		t.Errorf("two clusters, and one of them %s at %s: %v", id, ours.ClientURL, both)
 	}
 	wrong := clientOf(t, Options{ClusterID: id}, theirs.ClientURL)
 	if err := wrong.Remove(soon(t), &status.Peer{ID: "1234"}); !errors.Is(err, errNobody) || !strings.Contains(err.Error(), "of cluster") {

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestOwnAmong(t *testing.T) {
+	for _, tt := range []struct{ name, endpoints, serves, want string }{
+		{"named alike", "http://10.9.9.9:2379 http://host-a.invalid:2379", "http://host-a.invalid:2379", "http://host-a.invalid:2379"},
+		{"others only", "http://10.9.9.8:2379 http://10.9.9.7:2379", "http://10.9.9.9:2379", ""},
+		{"another port", "http://127.0.0.1:4001", "http://127.0.0.1:2379", ""},
+		{"another loopback address", "http://127.0.0.3:2379", "http://127.0.0.1:2379", ""},
+		{"on all addresses", "https://127.0.0.1:2379 https://10.9.9.8:2379", "https://0.0.0.0:2379", "https://127.0.0.1:2379"},
+		{"on all addresses, by name", "https://localhost:2379 https://10.9.9.8:2379", "https://[::]:2379", "https://localhost:2379"},
+		{"by name, on an address", "http://localhost:2379", "http://127.0.0.1:2379", "http://localhost:2379"},
+		{"several", "http://10.9.9.8:1 http://127.0.0.1:2 http://127.0.0.1:3", "http://127.0.0.1:3 http://127.0.0.1:2", "http://127.0.0.1:2 http://127.0.0.1:3"},
+		{"socket", "unix:///run/etcd.sock http://10.9.9.8:1", "unix:///run/etcd.sock", "unix:///run/etcd.sock"},
+		{"none", "", "http://127.0.0.1:2379", ""},
+	} {
+		got := ownAmong(t.Context(), parseURLs(strings.Fields(tt.endpoints)), parseURLs(strings.Fields(tt.serves)))
+		if !slices.EqualFunc(got, strings.Fields(tt.want), func(u *url.URL, s string) bool { return u.String() == s }) {
+			t.Errorf("%s: %v, want %s", tt.name, got, tt.want)
+		}
+	}
+}
