@@ -372,7 +372,7 @@ func endUnasked(m *machine, e event) {
 
 // decide chooses the wait before the next start, or that there is none.
 func decide(m *machine, e event) {
-	m.slow, m.retry, m.delay, m.then = false, e.hold, 0, e.next
+	m.slow, m.retry, m.delay, m.then = false, e.hold, 0, cmp.Or(e.next, afterRemoval(e.exit))
 	if e.exit.Cause == status.CauseIdentity || e.hold {
 		m.slow, m.reason = true, e.exit.Detail
 		m.verdict = "not started again by itself"
@@ -380,6 +380,14 @@ func decide(m *machine, e event) {
 	}
 	m.budget, m.delay, m.reason = m.budget.died(m.p.restart, e.now, m.p.randomFactor())
 	m.verdict = m.reason
+}
+
+// afterRemoval is what to do after an end as that of a removed member; empty: it was none.
+func afterRemoval(x status.Exit) string {
+	if x.Cause != status.CauseIdentity || x.Code == nil || *x.Code != 0 {
+		return ""
+	}
+	return "etcdsup logs -n 50; if it was removed: " + nextRejoin
 }
 
 // proceed follows a death or a sweep: leave, stay down, hold, wait, or start.

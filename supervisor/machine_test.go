@@ -376,3 +376,17 @@ func TestReadinessForgives(t *testing.T) {
 		t.Error("80 s of readiness did not forgive")
 	}
 }
+
+// TestNextAfterAnEnd: a member that was removed is not told to start again.
+func TestNextAfterAnEnd(t *testing.T) {
+	zero, one := 0, 1
+	for code, rejoins := range map[*int]bool{&zero: true, &one: false, nil: false} {
+		x := status.Exit{Code: code}
+		if x.Cause = status.CauseUnknown; code != nil {
+			x.Cause, _ = codeCause(*code)
+		}
+		if next := afterRemoval(x); strings.Contains(next, "etcdsup mode join") != rejoins {
+			t.Errorf("%+v: %q", x, next)
+		}
+	}
+}

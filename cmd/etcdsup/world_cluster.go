@@ -271,6 +271,7 @@ func (w *world) Judge(ctx context.Context, endpoints []string, replace bool) (*f
 	if err != nil {
 		return nil, err
 	}
+	w.retype(v, w.allEndpoints(endpoints, l))
 	out := &flow.Verdict{
 		Members: l, Wait: v.Wait, Remedy: v.Remedy, Remove: v.Remove, Before: v.Before, After: v.After, Version: v.Version, Warnings: v.Warnings,
 		Endpoints: w.allEndpoints(endpoints, l), Bytes: joinBytes(l),

@@ -35,6 +35,24 @@ func (w *world) refusal(l *status.Members, v *status.JoinVerdict, wish *status.J
 	return nil
 }
 
+// retype makes the commands of a verdict such as can be typed here: for this instance, and asking that cluster, which is
+// not the one that its etcd is in.
+func (w *world) retype(v *status.JoinVerdict, endpoints []string) {
+	at := ""
+	if len(endpoints) > 0 {
+		at = " --endpoint " + endpoints[0]
+	}
+	var pairs []string
+	for _, verb := range []string{"mode join", "member list", "member remove", "member update-url"} {
+		pairs = append(pairs, "etcdsup "+verb, w.d().g.commandLine(verb)+at)
+	}
+	typed := strings.NewReplacer(pairs...)
+	v.Remedy = typed.Replace(v.Remedy)
+	for i := range v.Warnings {
+		v.Warnings[i] = typed.Replace(v.Warnings[i])
+	}
+}
+
 // others are the endpoints that do not lead to the etcd of this host, which is not the cluster that it is to join. Where
 // there are no others, it is for the list to say that it is in.
 func (w *world) others(ctx context.Context, endpoints []*url.URL) []*url.URL {

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
 func TestLinkTarget(t *testing.T) {
@@ -68,5 +71,18 @@ func TestRoomWhereNothingCanBeWritten(t *testing.T) {
 	}()
 	if err := w.Room(dir+"/data", 1); !errors.Is(err, unix.EROFS) {
 		t.Error(err)
+	}
+}
+
+// TestCommandsOfAVerdict are for the instance that asks and for the cluster that was asked.
+func TestCommandsOfAVerdict(t *testing.T) {
+	w := &world{x: &executor{d: &daemon{g: &globals{dir: "/d"}}}}
+	v := &status.JoinVerdict{Remedy: "one: etcdsup mode join --replace; two: etcdsup member remove ID; three: start it", Warnings: []string{"see etcdsup member list", "nothing"}}
+	w.retype(v, []string{"http://c:1", "http://b:1"})
+	if want := "one: etcdsup --dir /d mode join --endpoint http://c:1 --replace; two: etcdsup --dir /d member remove --endpoint http://c:1 ID; three: start it"; v.Remedy != want {
+		t.Errorf("%s, want %s", v.Remedy, want)
+	}
+	if want := []string{"see etcdsup --dir /d member list --endpoint http://c:1", "nothing"}; !slices.Equal(v.Warnings, want) {
+		t.Errorf("%q, want %q", v.Warnings, want)
 	}
 }
