@@ -29,7 +29,9 @@ func TestFilledSaysTheSame(t *testing.T) {
 func TestReadPlain(t *testing.T) {
 	got, faults := ReadPlain("x", []byte("a: 1\nb:\n  c: [x, 'y']\n  d:\n"))
 	want := []PlainEntry{{"a", []string{"1"}, 1}, {"b.c", []string{"x", "y"}, 3}, {"b.d", nil, 4}}
-	if len(faults) > 0 || !slices.EqualFunc(got, want, func(a, b PlainEntry) bool { return a.Path == b.Path && a.Line == b.Line && slices.Equal(a.Values, b.Values) }) {
+	if len(faults) > 0 || !slices.EqualFunc(got, want, func(a, b PlainEntry) bool {
+		return a.Path == b.Path && a.Line == b.Line && slices.Equal(a.Values, b.Values)
+	}) {
 		t.Errorf("got %+v, %v", got, faults)
 	}
 	if _, faults := ReadPlain("x", []byte("- a\n- b\n")); len(faults) != 1 {
