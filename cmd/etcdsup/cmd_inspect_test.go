@@ -28,7 +28,7 @@ func TestInspectExitCodes(t *testing.T) {
 		t.Errorf("%v: %+v", err, r)
 	}
 	in(t, dir, "inspect", filepath.Join(dir, "nothing")).want(t, exitFailure, "", "no such file or directory")
-	in(t, dir, "inspect", "a", "b").want(t, exitUsage, "", "accepts at most 1 arg")
+	in(t, dir, "inspect", "a", "b").want(t, exitUsage, "", "typed as etcdsup inspect [DIR|SNAPSHOT]")
 }
 
 func TestInspectText(t *testing.T) {

@@ -47,7 +47,7 @@ func TestMemberChanges(t *testing.T) {
 		{"promote n1 --yes", exitFailure, "", "a voter already"},
 		{"update-url n1 http://10.0.0.9:2380 --yes", exitOK, "member update-url n1", ""},
 		{"update-url n1 10.0.0.9:2380 --yes", exitUsage, "", "cannot use"},
-		{"update-url n1 --yes", exitUsage, "", "requires at least 2 arg"},
+		{"update-url n1 --yes", exitUsage, "", "typed as etcdsup member update-url MEMBER URL..."},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			dir := t.TempDir()

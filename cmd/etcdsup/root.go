@@ -143,7 +143,30 @@ func newRoot(g *globals) *cobra.Command {
 	for _, c := range slices.Concat(commands, topics) {
 		root.AddCommand(c(g))
 	}
+	g.explainArgs(root)
 	return root
+}
+
+// explainArgs makes each command that refuses its arguments say how it is typed, and whose help to see.
+func (g *globals) explainArgs(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		g.explainArgs(c)
+		check := c.Args
+		if check == nil {
+			continue
+		}
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			if err == nil {
+				return nil
+			}
+			g.helpFor = c.CommandPath()
+			if c.HasSubCommands() {
+				return err
+			}
+			return fmt.Errorf("cannot run %q: it is typed as %s", strings.Join(append([]string{c.CommandPath()}, args...), " "), c.UseLine())
+		}
+	}
 }
 
 func (g *globals) addFlags(root *cobra.Command) {
@@ -165,6 +188,7 @@ func (g *globals) addFlags(root *cobra.Command) {
 // group makes a command that only holds others refuse what is none of them.
 func group(cmd *cobra.Command, members ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(members...)
+	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return nil

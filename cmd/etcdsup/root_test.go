@@ -45,6 +45,19 @@ func TestUsageFaultsAreExitCode2(t *testing.T) {
 	}
 }
 
+// TestWrongArgumentsNameTheCommandsOwnForm, and not the program's help.
+func TestWrongArgumentsNameTheCommandsOwnForm(t *testing.T) {
+	for line, want := range map[string]string{
+		"status extra":    "it is typed as etcdsup status [flags]\n  → see etcdsup status --help\n",
+		"completion":      "it is typed as etcdsup completion bash|zsh|fish\n  → see etcdsup completion --help\n",
+		"completion tcsh": "it is typed as etcdsup completion bash|zsh|fish\n",
+		"member remove":   "it is typed as etcdsup member remove MEMBER [flags]\n",
+		"config chek":     "did you mean \"check\"\n  → see etcdsup config --help\n",
+	} {
+		in(t, t.TempDir(), strings.Fields(line)...).want(t, exitUsage, "", want)
+	}
+}
+
 func TestHelpOfExitCodesHasThemAll(t *testing.T) {
 	r := in(t, t.TempDir(), "help", "exit-codes")
 	r.want(t, exitOK, "130  interrupted", "")
