@@ -70,7 +70,7 @@ func (t *target) carryOut(ctx context.Context, o order, noWait bool) error {
 	if text, ok := o.already(before); ok && !changing {
 		return t.g.report(outcome{text, time.Since(began), before})
 	}
-	st, err := o.send(t.client, ctx)
+	st, err := t.send(ctx, o)
 	if err != nil {
 		return t.explain(err)
 	}
@@ -82,6 +82,16 @@ func (t *target) carryOut(ctx context.Context, o order, noWait bool) error {
 		return err
 	}
 	return t.g.report(outcome{o.success(st), time.Since(began), st})
+}
+
+// send gives the order. One that could only not be written down is waited for as any other.
+func (t *target) send(ctx context.Context, o order) (*status.Status, error) {
+	st, err := o.send(t.client, ctx)
+	if e, ok := errors.AsType[*control.Error](err); ok && e.Code == control.CodeUnkept {
+		fmt.Fprintf(t.g.err, "etcdsup: %s\n  → %s\n", e.Message, e.Remedy)
+		return t.client.Status(ctx, false)
+	}
+	return st, err
 }
 
 func (g *globals) report(r outcome) error {

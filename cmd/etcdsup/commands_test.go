@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/etcdsup/etcdsup/config"
 	"github.com/etcdsup/etcdsup/supervisor"
 	"github.com/etcdsup/etcdsup/supervisor/control"
 	"github.com/etcdsup/etcdsup/supervisor/status"
@@ -148,6 +150,24 @@ func TestRefusalsOfTheDaemon(t *testing.T) {
 	}
 	f.script = func(string) error { return errors.New("disk on fire") }
 	in(t, f.dir, "start").want(t, exitFailure, "", "disk on fire")
+}
+
+// TestAnOrderThatIsNotWrittenDownIsWaitedFor: a full disk is told of, and the order's end all the same.
+func TestAnOrderThatIsNotWrittenDownIsWaitedFor(t *testing.T) {
+	f := newFakeDaemon(t, t.TempDir(), downStatus())
+	d := &daemon{cfg: &config.Config{Dir: "/srv/x"}}
+	f.script = func(string) error {
+		comesUp(f, 10)
+		return d.unkept("start", errors.New("no space left on device"))
+	}
+	r := in(t, f.dir, "start")
+	r.want(t, exitOK, "etcd is ready, PID 10 (took ", "could not be written down: no space left on device\n")
+	r.want(t, exitOK, "etcd is ready", "df -h /srv/x/state")
+	for _, err := range []error{nil, supervisor.ErrEnding, context.DeadlineExceeded, &control.Error{Code: control.CodeRefused}} {
+		if got := d.unkept("start", err); !errors.Is(got, err) {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
 }
 
 func TestLongWaitsAreToldOf(t *testing.T) {

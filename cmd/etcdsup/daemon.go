@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
@@ -115,6 +116,9 @@ func (d *daemon) lockInstance() error {
 		return d.inheritLock()
 	}
 	lock, err := lockSoon(process.LockFile, d.lockPath())
+	if errors.Is(err, fs.ErrPermission) {
+		return failf(exitDenied, "run it as the user whose folder that is, or with a folder of your own: --dir", "cannot run instance %q: %w", d.cfg.Instance, err)
+	}
 	if held, ok := errors.AsType[*process.HeldError](err); ok {
 		return failf(exitHeldBy, "see it with "+d.g.commandLine("status")+"; for a second etcd on this host use -i NAME",
 			"cannot run instance %q: etcdsup already runs for it: %w", d.cfg.Instance, held)

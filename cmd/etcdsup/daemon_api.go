@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -87,10 +89,20 @@ func (d *daemon) Restart(ctx context.Context) error {
 func (d *daemon) obey(ctx context.Context, command string, do func(context.Context) error) error {
 	err := d.exec.guard()
 	if err == nil {
-		err = do(ctx)
+		err = d.unkept(command, do(ctx))
 	}
 	d.exec.record(control.ActorOf(ctx), journal.KindCommand, command, map[string]string{"error": errorText(err)})
 	return err
+}
+
+// unkept tells an order that is carried out, but could not be written down, from one that is not carried out.
+func (d *daemon) unkept(command string, err error) error {
+	_, refused := errors.AsType[*control.Error](err)
+	if err == nil || refused || errors.Is(err, supervisor.ErrEnding) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &control.Error{Code: control.CodeUnkept, Message: fmt.Sprintf("the %s goes on, but could not be written down: %v", command, err),
+		Remedy: fmt.Sprintf("see to the disk of %s: df -h %[1]s; an etcdsup that begins before that is mended does not know of the %s", d.cfg.StateDir(), command)}
 }
 
 // RotateLog begins a new log file.

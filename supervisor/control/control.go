@@ -115,6 +115,7 @@ const (
 	CodeBadRequest = "bad-request" // a parameter is out of range
 	CodeBusy       = "busy"        // too many watchers
 	CodeRefused    = "refused"     // the change would cost the quorum
+	CodeUnkept     = "unkept"      // it is being done, but could not be written down: an etcdsup that comes after this one does not know of it
 	CodeInternal   = "internal"    // anything that is no *Error
 )
 

@@ -347,6 +347,8 @@ func httpStatus(code string) int {
 		return http.StatusBadRequest
 	case CodeBusy:
 		return http.StatusServiceUnavailable
+	case CodeUnkept:
+		return http.StatusInsufficientStorage
 	case CodeInternal:
 		return http.StatusInternalServerError
 	}
