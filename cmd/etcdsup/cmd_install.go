@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +85,7 @@ func (g *globals) install(ctx context.Context, o installOptions) error {
 		return explainInstall(err)
 	}
 	g.foreground(ctx, p, o.now)
+	g.unseen(p)
 	if o.diff {
 		return g.showPlan(p, began)
 	}
@@ -94,6 +96,7 @@ func (g *globals) install(ctx context.Context, o installOptions) error {
 	if err := g.apply(ctx, p); err != nil {
 		return err
 	}
+	g.showNotes(p)
 	a := installation{Result: installedText(p), Plan: p, Done: true}
 	if o.now {
 		if a.Status, err = g.startService(ctx, p, o.timeout); err != nil {
@@ -133,6 +136,16 @@ func (g *globals) service(o installOptions) (install.Service, error) {
 		}
 	}
 	return s, nil
+}
+
+// unseen tells of variables that the commands in this shell go by, and the service does not.
+func (g *globals) unseen(p *install.Plan) {
+	for _, kv := range g.env {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "ETCDSUP_") && !slices.Contains([]string{"ETCDSUP_INSTANCE", "ETCDSUP_CONFIG"}, name) {
+			p.Warnings = append(p.Warnings, status.Fault{What: "the service does not see " + name + " of this shell", Remedy: "write what it says into " + install.ConfigDir})
+		}
+	}
 }
 
 func explainInstall(err error) error {
@@ -180,6 +193,15 @@ func (g *globals) apply(ctx context.Context, p *install.Plan) error {
 		return failf(exitInterrupted, "the same command goes on with it", "interrupted: what was done is above, and stays")
 	}
 	return err
+}
+
+func (g *globals) showNotes(p *install.Plan) {
+	if g.json() {
+		return
+	}
+	for _, n := range p.Notes {
+		fmt.Fprintln(g.err, "  "+n)
+	}
 }
 
 func keptText(c install.Change) string {
@@ -250,9 +272,6 @@ func installedText(p *install.Plan) string {
 func (g *globals) tellInstalled(a installation, started bool) error {
 	if g.json() {
 		return g.printJSON(a)
-	}
-	for _, n := range a.Plan.Notes {
-		fmt.Fprintln(g.err, "  "+n)
 	}
 	if err := g.print(fmt.Sprintf("%s (took %s)\n", a.Result, humanDuration(a.Took))); err != nil || started {
 		return err

@@ -72,9 +72,7 @@ func (g *globals) tellRemoved(a installation, s install.Service) error {
 	if g.json() {
 		return g.printJSON(a)
 	}
-	for _, n := range a.Plan.Notes {
-		fmt.Fprintln(g.err, "  "+n)
-	}
+	g.showNotes(a.Plan)
 	text := fmt.Sprintf("%s (took %s)\n", a.Result, humanDuration(a.Took))
 	for _, row := range leftBehind(s, a.Plan.User) {
 		text += fmt.Sprintf("  %-14s %s\n", row[0], row[1])

@@ -90,6 +90,14 @@ func (p *planner) planAccount() {
 	p.change(Change{What: "make the system user " + name, New: true, do: func(ctx context.Context) error { return makeAccount(ctx, commands) }})
 }
 
+// making is the beginning of a remedy that names a user who does not exist yet; empty where he does.
+func (a account) making() string {
+	if a.exists {
+		return ""
+	}
+	return "useradd --system " + a.name + " && "
+}
+
 func makeAccount(ctx context.Context, commands [][]string) error {
 	for _, c := range commands {
 		if _, err := run(ctx, c[0], c[1:]...); err != nil {

@@ -21,6 +21,7 @@ import (
 
 // planConfig puts the configuration in its place and finds its faults, as the service will see it.
 func (p *planner) planConfig(ctx context.Context) error {
+	p.letPass(ConfigDir)
 	place := p.ConfigFile()
 	source := firstOf(p.Service.Config, place)
 	text, err := os.ReadFile(source)
@@ -64,9 +65,12 @@ func (p *planner) planConfigRights(path string) {
 	if p.account.may(path, unix.R_OK) == nil {
 		return
 	}
-	if above := p.account.blocker(path); above != path {
+	if above := p.account.blocker(path); above != path && above != ConfigDir {
 		p.fault("chmod a+x "+above, "user %s cannot read %s: it may not pass %s", p.account.name, path, above)
 		return
+	}
+	if inGroup(path, p.account) {
+		return // it is only the folder that was closed
 	}
 	p.change(Change{What: fmt.Sprintf("let group %s read %s", p.account.group, path), do: func(context.Context) error {
 		if err := os.Chown(path, -1, p.account.gidNow()); err != nil {
@@ -77,6 +81,17 @@ func (p *planner) planConfigRights(path string) {
 		}
 		return syncFile(path)
 	}})
+}
+
+// inGroup tells whether the account may read the file itself, by its group or as one of all users.
+func inGroup(path string, a account) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	mode := info.Mode().Perm()
+	return ok && (mode&0o004 != 0 || mode&0o040 != 0 && slices.Contains(a.groups, int(st.Gid)))
 }
 
 // loadConfig reads it as the service will. Where it has faults, it is looked at for others all the same.

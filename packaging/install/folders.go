@@ -29,6 +29,7 @@ type place struct {
 // planFolders makes the folders that the service needs, and says what stands against those that are there.
 func (p *planner) planFolders() {
 	p.makeFolder(StateDir, 0o755, false)
+	p.letPass(StateDir)
 	p.planBase()
 	if p.Plan.Config == nil {
 		return
@@ -95,7 +96,7 @@ func (p *planner) checkPlace(f place) {
 			"user %s cannot reach the %s %s: it may not pass %s", p.account.name, f.what, f.path, above)
 		return
 	}
-	give := fmt.Sprintf("chown -R %s: %s, while nothing runs on it; or name the user that has it with --user", p.account.name, f.path)
+	give := p.account.making() + fmt.Sprintf("chown -R %s: %s, while nothing runs on it; or name the user that has it with --user", p.account.name, f.path)
 	if err := p.account.may(f.path, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
 		p.fault(give, "user %s may not write to the %s %s", p.account.name, f.what, f.path)
 		return
@@ -166,6 +167,21 @@ func (p *planner) makeFolder(path string, mode os.FileMode, own bool) {
 			}
 		}
 		return syncPath(path, mode)
+	}})
+}
+
+// letPass opens the way through a folder of ours that is there already: a umask may have closed it.
+func (p *planner) letPass(dir string) {
+	info, err := os.Stat(dir)
+	if err != nil || p.account.may(dir, unix.X_OK) == nil {
+		return
+	}
+	mode := info.Mode().Perm() | 0o111
+	p.change(Change{What: "let every user pass " + dir, do: func(context.Context) error {
+		if err := os.Chmod(dir, mode); err != nil {
+			return err
+		}
+		return syncFile(dir)
 	}})
 }
 

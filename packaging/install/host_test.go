@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/etcdsup/etcdsup/packaging"
 	"github.com/etcdsup/etcdsup/packaging/lab"
 )
 
@@ -23,9 +24,9 @@ func newHost(t *testing.T) *lab.Host {
 
 // plan is what the tests look at in the answer of install and uninstall.
 type plan struct {
-	Changes []struct{ What, Diff, Kept string }
-	Faults  []struct{ What, Remedy string }
-	Notes   []string
+	Changes          []struct{ What, Diff, Kept string }
+	Faults, Warnings []struct{ What, Remedy string }
+	Notes            []string
 }
 
 // runs is a command of etcdsup that is to succeed.
@@ -188,6 +189,45 @@ func TestPowerCutAfterInstall(t *testing.T) {
 	h.Must("etcdsup", "start", "--timeout", "3m")
 	if got := h.Sh("ps -C etcd -o user="); got != "etcd\n" {
 		t.Errorf("etcd runs as %q", got)
+	}
+}
+
+// TestClosedFolders: a umask of 077 made them, as root's own.
+func TestClosedFolders(t *testing.T) {
+	h := newHost(t)
+	h.Sh("umask 077; mkdir /etc/etcdsup /var/lib/etcdsup; echo 'log: {max_size: 7MiB}' >/etc/etcdsup/default.yaml; mkdir -p /var/lib/etcdsup/default/state")
+	runs(t, h, "install", "--now")
+	if got := h.Sh("etcdsup config show log.max_size; stat -c %U /var/lib/etcdsup/default/state"); !strings.Contains(got, "7MiB") || !strings.HasSuffix(got, "\netcd\n") {
+		t.Errorf("%s", got)
+	}
+	if p := runs(t, h, "install"); len(p.Changes) != 0 {
+		t.Errorf("a second time it does %+v", p.Changes)
+	}
+}
+
+// TestPackagedUnit is what a package brings: it stays in force, so that the next package can change it.
+func TestPackagedUnit(t *testing.T) {
+	h := newHost(t)
+	h.Sh("cp /usr/local/bin/etcdsup /usr/bin/etcdsup; rm /usr/local/bin/etcdsup")
+	h.Write("/usr/lib/systemd/system/etcdsup.service", packaging.Unit{}.Text(), "644")
+	runs(t, h, "install", "--now")
+	h.Sh("test ! -e " + unit + "; systemctl is-active etcdsup; systemctl is-enabled etcdsup")
+	h.Must("etcdsup", "stop")
+	runs(t, h, "-i", "other", "install")
+	if p := runs(t, h, "-i", "other", "install"); len(p.Changes) != 0 || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0].What, "127.0.0.1:2379") {
+		t.Errorf("of two instances with one port it says %+v", p)
+	}
+	runs(t, h, "uninstall", "--yes")
+	h.Sh("test -e /usr/lib/systemd/system/etcdsup.service; ! systemctl is-active etcdsup")
+}
+
+// TestStartThatFails says what systemd and the service said.
+func TestStartThatFails(t *testing.T) {
+	h := newHost(t)
+	h.Write(unit+".d/mine.conf", "[Service]\nExecStart=\nExecStart=/bin/sh -c 'echo the reason >&2; exit 3'\n", "644")
+	out, errOut, code := h.Exec("etcdsup", "install", "--now")
+	if code != 1 || out != "" || !strings.Contains(errOut, "the reason") || !strings.Contains(errOut, "mine.conf") {
+		t.Errorf("%d, %s%s", code, out, errOut)
 	}
 }
 

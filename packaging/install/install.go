@@ -76,6 +76,7 @@ type manager interface {
 	title() string               // such as "systemd"
 	name(instance string) string // of the service
 	installedUser(instance string) string
+	instances() []string            // that are installed
 	plan(context.Context, *planner) // adds what the manager's own files need
 	planRemoval(context.Context, *Plan, string)
 	start(ctx context.Context, name string) error

@@ -87,6 +87,30 @@ func TestListenAddress(t *testing.T) {
 	}
 }
 
+func TestOverlap(t *testing.T) {
+	at := func(texts ...string) (all []listener) {
+		for _, text := range texts {
+			all = append(all, listener{netip.MustParseAddrPort(text), "f"})
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		ours, theirs []listener
+		want         string
+	}{
+		{at("127.0.0.1:1", "127.0.0.1:2"), at("127.0.0.1:3", "127.0.0.1:2"), "127.0.0.1:2"},
+		{at("127.0.0.1:1"), at("127.0.0.2:1"), ""},
+		{at("127.0.0.1:1"), at("0.0.0.0:1"), "0.0.0.0:1"},
+		{at("[::]:1"), at("127.0.0.1:1"), "127.0.0.1:1"},
+		{nil, at("127.0.0.1:1"), ""},
+	} {
+		l, ok := overlap(tt.ours, tt.theirs)
+		if ok != (tt.want != "") || ok && l.addr.String() != tt.want {
+			t.Errorf("%v and %v: %v", tt.ours, tt.theirs, l)
+		}
+	}
+}
+
 func TestPortHolders(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

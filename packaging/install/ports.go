@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/etcdsup/etcdsup/config"
 )
 
 // listeners are the flags of etcd that name addresses to listen on.
@@ -27,19 +29,63 @@ func (p *planner) checkPorts() {
 	if p.Service.Start {
 		say = p.fault
 	}
-	var seen []netip.AddrPort
+	var free []listener
+	for _, l := range listenersOf(p.Plan.Config) {
+		remedy, why := p.portMisfit(l.addr)
+		if why == "" {
+			free = append(free, l)
+			continue
+		}
+		say(remedy, "cannot listen on %s, which %s names: %s", l.addr, l.flag, why)
+	}
+	p.checkNeighbours(free)
+}
+
+// listener is an address on which etcd is to listen, and the flag that names it.
+type listener struct {
+	addr netip.AddrPort
+	flag string
+}
+
+func listenersOf(c *config.Config) []listener {
+	var all []listener
 	for _, flag := range listeners {
-		for _, one := range p.Plan.Config.ArgValues(flag) {
+		for _, one := range c.ArgValues(flag) {
 			addr, ok := listenAddress(one)
-			if !ok || slices.Contains(seen, addr) { // of one address for two flags etcd makes one listener
-				continue
-			}
-			seen = append(seen, addr)
-			if remedy, why := p.portMisfit(addr); why != "" {
-				say(remedy, "cannot listen on %s, which %s names: %s", addr, flag, why)
+			// Of one address for two flags etcd makes one listener.
+			if ok && !slices.ContainsFunc(all, func(l listener) bool { return l.addr == addr }) {
+				all = append(all, listener{addr, flag})
 			}
 		}
 	}
+	return all
+}
+
+// checkNeighbours finds other instances that have the same addresses. As long as they are down nobody holds those; at the
+// next boot one of the two would not start.
+func (p *planner) checkNeighbours(own []listener) {
+	for _, instance := range p.manager.instances() {
+		if instance == p.Instance {
+			continue
+		}
+		file := Service{Instance: instance}.ConfigFile()
+		c, _ := config.Read(config.Source{File: file, Instance: instance, Env: Environment()}) // its faults are not ours to tell
+		if l, ok := overlap(own, listenersOf(c)); ok {
+			p.warn("name other ports in one of the two", "the instance %s is to listen on %s too, which %s names in %s", instance, l.addr, l.flag, file)
+		}
+	}
+}
+
+// overlap is the first of theirs that cannot be had beside ours.
+func overlap(ours, theirs []listener) (listener, bool) {
+	for _, l := range theirs {
+		for _, o := range ours {
+			if l.addr.Port() == o.addr.Port() && (l.addr.Addr() == o.addr.Addr() || l.addr.Addr().IsUnspecified() || o.addr.Addr().IsUnspecified()) {
+				return l, true
+			}
+		}
+	}
+	return listener{}, false
 }
 
 // listenAddress is where a URL has etcd listen; false for a socket of the file system, and for a name that etcd itself

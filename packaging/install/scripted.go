@@ -100,6 +100,19 @@ func (scripted) name(instance string) string {
 	return "etcdsup-" + instance
 }
 
+func (m scripted) instances() []string {
+	var names []string
+	if exists(m.file("etcdsup")) {
+		names = append(names, config.DefaultInstance)
+	}
+	before, after, _ := strings.Cut(m.file("etcdsup-*"), "*")
+	files, _ := filepath.Glob(m.file("etcdsup-*")) // the pattern is a good one
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(strings.TrimPrefix(f, before), after))
+	}
+	return names
+}
+
 func (m scripted) file(name string) string { return fmt.Sprintf(m.path, name) }
 
 func (m scripted) render(s script) string {

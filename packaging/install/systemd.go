@@ -68,6 +68,18 @@ func (m systemd) others(name string) []string {
 	return names
 }
 
+func (m systemd) instances() []string {
+	var names []string
+	if links, _ := filepath.Glob(filepath.Join(m.dir, "*.wants", "etcdsup.service")); len(links) > 0 { // the pattern is a good one
+		names = append(names, config.DefaultInstance)
+	}
+	for _, unit := range m.others("") {
+		_, instance, _ := strings.Cut(strings.TrimSuffix(unit, ".service"), "@")
+		names = append(names, instance)
+	}
+	return names
+}
+
 // read is the text of a unit's file as systemd finds it, and where.
 func (m systemd) read(file string) (text, path string) {
 	for _, dir := range append([]string{m.dir}, packagedDirs...) {
