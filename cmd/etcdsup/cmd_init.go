@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,13 @@ type initOptions struct {
 	pid     int
 	print   bool
 	replace bool
+
+	takeOver int // process; 0: not asked for
+	plan     bool
+	yes      bool
+	back     bool
+	user     string
+	timeout  time.Duration
 }
 
 func newInitCmd(g *globals) *cobra.Command {
@@ -36,14 +44,27 @@ they come from the command line, the environment and the working directory of an
 its supervise. A script is read, never run. It is said line by line what went where, and what was not taken and why;
 the flag force-new-cluster, for one, is always left out.
 
-Then the result is checked as by "config check", and its faults are shown. Exit code 6: there are faults; the file is
+With --take-over the whole change-over is made: the configuration is written from the running etcd, the service
+installed, what keeps etcd today (supervise, runsv, s6-supervise, supervisord, a unit, a script) is made to leave it alone,
+etcd is stopped in order, the service started, and proven to have the same member with the same data. If it has not, the
+old way is put back. --plan only shows what would be done. Where it was cut off, the same command goes on with it, and
+--back puts the old way back. Exit code 10: it was put back.
+
+Otherwise the result is checked as by "config check", and its faults are shown. Exit code 6: there are faults; the file is
 written all the same.`,
 		Example: `  etcdsup init
   etcdsup init --from /home/work/etcd/start-etcd.sh --print
   etcdsup init --from etcd.service
-  etcdsup init --from-pid $(pgrep -x etcd)`,
+  etcdsup init --from-pid $(pgrep -x etcd)
+  etcdsup init --take-over $(pgrep -x etcd) --plan
+  etcdsup init --take-over $(pgrep -x etcd) --yes`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return g.init(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("take-over") {
+				return g.takeOver(cmd.Context(), o)
+			}
+			return g.init(cmd.Context(), o)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.from, "from", "", "script, unit or file that starts etcd on this host today")
@@ -51,6 +72,12 @@ written all the same.`,
 	f.IntVar(&o.pid, "from-pid", 0, "process of an etcd that runs, or of its supervise")
 	f.BoolVar(&o.print, "print", false, "write nothing, and print the configuration instead; so does --config -")
 	f.BoolVar(&o.replace, "replace", false, "set a file that exists aside, and write a new one")
+	f.IntVar(&o.takeOver, "take-over", 0, "change over to the service: process of the etcd that runs, or of its supervise")
+	f.BoolVar(&o.plan, "plan", false, "with --take-over: only show what would be done")
+	f.BoolVarP(&o.yes, "yes", "y", false, "with --take-over: do not ask")
+	f.BoolVar(&o.back, "back", false, "with --take-over: put the old way back, after one that was cut off")
+	f.StringVar(&o.user, "user", "", "with --take-over: run the service as this `USER` (default: the owner of the data)")
+	f.DurationVarP(&o.timeout, "timeout", "t", 2*time.Minute, "with --take-over: put the old way back when etcd is not ready after this long")
 	mustRegister(cmd.RegisterFlagCompletionFunc("from-kind", cobra.FixedCompletions(kindNames(), cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }

@@ -46,7 +46,7 @@ var exitCodes = []struct {
 	{exitDenied, "denied", "this user may not do that, or not use the socket of the instance"},
 	{exitNotReady, "not-ready", "status: etcd is not ready"},
 	{exitFindings, "findings", "inspect: what was found speaks against starting etcd on this data; history --audit: the chain is broken"},
-	{exitRolledBack, "rolled-back", "mode: the change of mode was rolled back, and the mode is normal as before"},
+	{exitRolledBack, "rolled-back", "mode: the change of mode was rolled back, and the mode is normal as before; init: the old way runs etcd as before"},
 	{exitHook, "hook", "mode: the change of mode is done, but a hook after it failed"},
 	{exitNoManager, "no-manager", "install: no service manager that etcdsup knows runs on this host"},
 	{exitCameBack, "came-back", "upgrade: the new etcdsup refused, or did not supervise in time; the old one goes on"},

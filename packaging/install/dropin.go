@@ -15,13 +15,14 @@ type dropIn struct {
 	config   string   // the file that it follows from
 	user     string   // other than the unit's; empty: the unit's
 	group    string   // likewise
+	homes    bool     // people's folders are seen, and read only but for those that are writable
 	writable []string // folders that the sandbox lets through
 	mounts   []string // folders that are mounted before the start where they are mounts
 }
 
 // text is empty where nothing is needed.
 func (d dropIn) text() string {
-	if d.user == "" && len(d.writable) == 0 {
+	if d.user == "" && len(d.writable) == 0 && !d.homes {
 		return ""
 	}
 	var b strings.Builder
@@ -32,6 +33,9 @@ func (d dropIn) text() string {
 	b.WriteString("[Service]\n")
 	if d.user != "" {
 		fmt.Fprintf(&b, "User=%s\nGroup=%s\n", d.user, d.group)
+	}
+	if d.homes {
+		b.WriteString("ProtectHome=read-only\n")
 	}
 	if len(d.writable) > 0 {
 		// With "-": where the folder is missing, etcdsup is to say so, and not systemd that it cannot make a namespace.
@@ -45,7 +49,7 @@ func isOurs(text string) bool {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		key, _, _ := strings.Cut(line, "=")
-		known := slices.Contains([]string{"", "[Unit]", "[Service]", "RequiresMountsFor", "User", "Group", "ReadWritePaths"}, key)
+		known := slices.Contains([]string{"", "[Unit]", "[Service]", "RequiresMountsFor", "User", "Group", "ProtectHome", "ReadWritePaths"}, key)
 		if !known && !strings.HasPrefix(line, "# ") {
 			return false
 		}

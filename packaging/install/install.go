@@ -30,6 +30,10 @@ type Service struct {
 	Config   string // a file to be put in the configuration's place; empty: what is there stays
 	Start    bool   // it is to start at once: what stands against that is a fault, and otherwise only to be known
 
+	// Homes lets the service see the folders of people, where what it needs is: data under /home is there to stay. Once
+	// said, it holds for later installations too.
+	Homes bool
+
 	// Own gives the PID of the instance's etcd, 0 where none lives: it has its ports by right. nil: nobody knows.
 	Own func(*config.Config) int
 	// Yields tells of a process that has a port whether it will be gone before the service starts. nil: none will.

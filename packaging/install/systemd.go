@@ -93,7 +93,8 @@ func (m systemd) read(file string) (text, path string) {
 
 func (m systemd) plan(ctx context.Context, p *planner) {
 	u := m.unit(p)
-	d := dropIn{config: p.ConfigFile(), writable: p.folders.writable, mounts: p.folders.mounts}
+	p.Homes = p.Homes || m.showsHomes(p.Plan.Service)
+	d := dropIn{config: p.ConfigFile(), homes: p.Homes && p.needsHomes(), writable: p.folders.writable, mounts: p.folders.mounts}
 	if u.User != p.account.name {
 		d.user, d.group = p.account.name, p.account.group
 	}
@@ -218,7 +219,7 @@ func (m systemd) checkSandbox(p *planner) {
 	tmp := m.effective(p.Plan.Service, "PrivateTmp", setting(unit, "PrivateTmp"))
 	for _, n := range namedPaths(p.Plan.Config) {
 		before := len(p.Faults)
-		if dir := isIn(n.path, homes); dir != "" && isYes(home) {
+		if dir := isIn(n.path, homes); dir != "" && isYes(home) && !p.Homes {
 			p.fault(movePath(p.Instance, n.key)+", or give the unit a drop-in with ProtectHome=no: systemctl edit "+p.Plan.Service,
 				"cannot use %s for %s: the service is kept out of %s", n.path, n.key, dir)
 		}
@@ -229,6 +230,17 @@ func (m systemd) checkSandbox(p *planner) {
 			p.Problems = slices.DeleteFunc(p.Problems, func(f config.Problem) bool { return f.Key == n.key })
 		}
 	}
+}
+
+// showsHomes tells whether an earlier installation let the service see people's folders.
+func (m systemd) showsHomes(name string) bool {
+	text, err := os.ReadFile(m.dropInPath(name))
+	return err == nil && setting(string(text), "ProtectHome") != ""
+}
+
+// needsHomes tells whether anything that the configuration names is in people's folders.
+func (p *planner) needsHomes() bool {
+	return p.Plan.Config != nil && slices.ContainsFunc(namedPaths(p.Plan.Config), func(n namedPath) bool { return isIn(n.path, homes) != "" })
 }
 
 func movePath(instance, key string) string {

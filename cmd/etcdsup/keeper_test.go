@@ -1,0 +1,89 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/etcdsup/etcdsup/supervisor/process"
+)
+
+// lineage is a line of processes, etcd first: each is "PID DIR COMMAND…".
+func lineage(rows ...string) (line []process.Description) {
+	for _, row := range rows {
+		f := strings.Fields(row)
+		d := process.Description{Dir: f[1], Command: f[2:], Name: f[2]}
+		for _, c := range f[0] {
+			d.ID.PID = d.ID.PID*10 + int(c-'0')
+		}
+		line = append(line, d)
+	}
+	return line
+}
+
+func TestFindKeeper(t *testing.T) {
+	fifos := []string{"/home/work/etcd/status/svcontrol", "/srv/status/etcd/svcontrol", "/service/etcd/supervise/control"}
+	host := keeperHost{
+		isFIFO: func(path string) bool { return slices.Contains(fifos, path) },
+		glob: func(pattern string) []string {
+			if pattern == "/srv/status/*/svcontrol" {
+				return []string{"/srv/status/etcd/svcontrol"}
+			}
+			return nil
+		},
+		mainPID: func(unit string) int {
+			return map[string]int{"etcd.service": 9, "supervise.service": 7, "rc-local.service": 3}[unit]
+		},
+	}
+	const etcd = "9 /home/work/etcd ./etcd --name n1"
+	for _, c := range []struct {
+		name, cgroup string
+		line         []process.Description
+		kind         keeperKind
+		says         string // its title, or the refusal
+		control      string
+		under        string
+	}{
+		{"Baidu's", "", lineage(etcd, "8 /home/work/etcd /bin/sh ./start-etcd.sh", "7 /home/work/etcd supervise -f ./start-etcd.sh -F supervise.conf -p ./status", "1 / /sbin/init"),
+			keptByFIFO, "supervise with its state", "/home/work/etcd/status/svcontrol", ""},
+		{"Baidu's, a folder deeper", "", lineage(etcd, "7 /srv ./supervise -u/srv/status -f ./etcd", "1 / init"), keptByFIFO, "supervise with its state", "/srv/status/etcd/svcontrol", ""},
+		{"daemontools", "", lineage(etcd, "7 /service/etcd supervise etcd", "6 /service svscan /service", "1 / init"), keptByFIFO, "supervise in /service/etcd", "/service/etcd/supervise/control", "svscan"},
+		{"runit", "", lineage(etcd, "7 / runsv /service/etcd", "6 / runsvdir -P /service", "1 / init"), keptByFIFO, "runsv in /service/etcd", "/service/etcd/supervise/control", "runsvdir"},
+		{"no FIFO", "", lineage(etcd, "7 /nowhere supervise x", "1 / init"), "", "the FIFO for its commands is not found", "", ""},
+		{"unit", "/system.slice/etcd.service", lineage(etcd, "1 / systemd"), keptBySystemd, "the unit etcd.service", "", ""},
+		{"unit around supervise", "/system.slice/supervise.service", lineage(etcd, "7 / supervise -f x -p y", "1 / systemd"), keptBySystemd, "the unit supervise.service", "", ""},
+		{"unit that is not around it", "/system.slice/rc-local.service", lineage(etcd, "8 / /bin/bash /x/start-etcd.sh", "1 / systemd"), keptByScript, "the script of process 8", "", ""},
+		{"session", "/user.slice/user-0.slice/user@0.service/etcd.service", lineage(etcd, "1 / systemd"), keptByNobody, "nothing", "", ""},
+		{"a person's shell", "", lineage(etcd, "8 / -bash", "7 / sshd: root", "1 / systemd"), keptByNobody, "nothing", "", ""},
+		{"scripts in scripts", "", lineage(etcd, "8 / bash /x/start-etcd.sh", "7 / sh -c while:;do", "6 / bash", "1 / systemd"), keptByScript, "the script of process 7", "", ""},
+		{"unknown", "", lineage(etcd, "8 / /opt/guard/guardd --etcd", "1 / systemd"), "", "process 8 (/opt/guard/guardd --etcd) does when etcd ends", "", ""},
+		{"supervisord without a name", "", lineage(etcd, "8 / python3 /usr/bin/supervisord -c /etc/s.conf", "1 / systemd"), "", "which program of supervisord", "", ""},
+	} {
+		c.line[0].Cgroup = c.cgroup
+		k, err := findKeeper(c.line, host)
+		says := k.Title
+		if err != nil {
+			says = err.Error()
+		}
+		if k.Kind != c.kind || !strings.Contains(says, c.says) || k.Control != c.control || k.Under != c.under {
+			t.Errorf("%s: %+v, %v", c.name, k, err)
+		}
+	}
+}
+
+func TestSupervisordNamesItsProgram(t *testing.T) {
+	line := lineage("9 / etcd", "8 /etc python3 /usr/bin/supervisord -c s.conf", "1 / systemd")
+	line[0].Env = []string{"SUPERVISOR_GROUP_NAME=g", "SUPERVISOR_PROCESS_NAME=p"}
+	k, err := findKeeper(line, keeperHost{mainPID: func(string) int { return 0 }})
+	if err != nil || k.Name != "g:p" || !slices.Equal(k.Tool, []string{"supervisorctl", "-c", "/etc/s.conf"}) {
+		t.Errorf("%+v, %v", k, err)
+	}
+}
+
+// The end of a script's shells comes from the outside: an inner one that ends first would be started again.
+func TestShellsEndFromTheOutermost(t *testing.T) {
+	k, err := findKeeper(lineage("9 / etcd", "8 / bash /x/start-etcd.sh", "7 / sh /x/loop.sh", "1 / systemd"), keeperHost{mainPID: func(string) int { return 0 }})
+	if err != nil || len(k.Shells) != 2 || k.Shells[0].PID != 7 || k.Shells[1].PID != 8 || k.Process.ID.PID != 7 {
+		t.Errorf("%+v, %v", k, err)
+	}
+}

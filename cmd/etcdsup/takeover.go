@@ -1,0 +1,267 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/etcdsup/etcdsup/config"
+	"github.com/etcdsup/etcdsup/config/hostconf"
+	"github.com/etcdsup/etcdsup/packaging/install"
+	"github.com/etcdsup/etcdsup/supervisor/cluster"
+	"github.com/etcdsup/etcdsup/supervisor/process"
+)
+
+// takeOver is a change-over from what keeps etcd today to the service. What is exported is its record on disk, which a
+// later call goes on with.
+type takeOver struct {
+	Instance string              `json:"instance"`
+	Began    time.Time           `json:"began"`
+	Step     takeOverStep        `json:"step"`    // that was begun last
+	Touched  bool                `json:"touched"` // etcd may have been stopped
+	Etcd     process.Description `json:"etcd"`
+	Keeper   etcdKeeper          `json:"keeper"`
+	Before   *cluster.Proof      `json:"before"`
+	Config   string              `json:"config"`              // the file
+	Aside    string              `json:"set_aside,omitempty"` // what was there before
+
+	g        *globals
+	found    *hostconf.Found
+	draft    *draft
+	plan     *install.Plan
+	temp     string   // the configuration, where install takes it from
+	atBoot   []string // what starts it at boot
+	warnings []string
+	asker    asker
+	stopped  time.Time
+	downtime time.Duration
+	after    *cluster.Proof
+	told     []string // steps that are done
+}
+
+// prepareTakeOver finds out everything, and changes nothing but for a file of its own in a temporary folder.
+func (g *globals) prepareTakeOver(ctx context.Context, o initOptions) (*takeOver, error) {
+	d, err := etcdAt(o.takeOver)
+	if err != nil {
+		return nil, err
+	}
+	if d.Exe == "" {
+		return nil, failf(exitFailure, "put the executable back where it was, and restart etcd by it first",
+			"cannot take over process %d: the executable that it runs is deleted, so etcd could not be started again", d.ID.PID)
+	}
+	line, err := process.Lineage(d.ID.PID)
+	if err != nil {
+		return nil, err
+	}
+	t := &takeOver{g: g, Began: time.Now(), Etcd: d}
+	if t.Keeper, err = findKeeper(line, thisKeeperHost(ctx)); err != nil {
+		return nil, err
+	}
+	t.Keeper.Outputs = outputsOf(t.Keeper.Process.ID.PID)
+	if err := t.prepareConfig(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := t.prepareInstall(ctx, o); err != nil {
+		return nil, err
+	}
+	if t.Before, err = t.proof(ctx); err != nil {
+		return nil, failf(exitFailure, "mend the member first: etcdctl endpoint status", "cannot take over process %d: %w", d.ID.PID, err)
+	}
+	t.atBoot = bootStarters(t.traces(), t.Keeper)
+	return t, nil
+}
+
+func (t *takeOver) prepareConfig(ctx context.Context, o initOptions) (err error) {
+	if t.found, err = hostconf.FromProcess(asRunning(t.Etcd), thisHost()); err != nil {
+		return withRemedy(err)
+	}
+	if t.draft, err = t.g.draft(ctx, t.found); err != nil {
+		return err
+	}
+	if len(t.draft.problems) > 0 {
+		return t.draft.problems
+	}
+	t.Config = t.draft.file
+	there, err := os.ReadFile(t.Config)
+	if err == nil && string(there) != t.draft.text && !o.replace {
+		return failf(exitFailure, "--replace sets it aside first", "cannot write %s: it exists", t.Config)
+	}
+	t.asker = newAsker(t.draft.config)
+	return nil
+}
+
+// prepareInstall plans the service, which runs as the owner of the data unless another user is named.
+func (t *takeOver) prepareInstall(ctx context.Context, o initOptions) error {
+	user := o.user
+	if user == "" {
+		owner, err := ownerOf(t.draft.config.DataDir())
+		if err != nil {
+			return err
+		}
+		user = owner
+	}
+	s, err := t.g.service(installOptions{user: user, now: true, timeout: o.timeout, yields: t.yields})
+	if err != nil {
+		return err
+	}
+	if t.temp, err = t.draft.inTemporaryFolder(); err != nil {
+		return err
+	}
+	t.Instance, s.Config, s.Homes = s.Instance, t.temp, true
+	if t.Config != s.ConfigFile() {
+		return failf(exitUsage, "leave --config out", "cannot take over with the configuration in %s: the service has it in %s", t.Config, s.ConfigFile())
+	}
+	if t.plan, err = install.Prepare(ctx, s); err != nil {
+		return explainInstall(err)
+	}
+	t.g.foreground(ctx, t.plan, true)
+	for i, p := range t.plan.Problems {
+		if p.File == t.temp {
+			t.plan.Problems[i].File = t.Config
+		}
+	}
+	return standsAgainst(t.plan)
+}
+
+// yields: what holds the ports and the data now is gone when the service starts.
+func (t *takeOver) yields(pid int) bool {
+	return pid == t.Etcd.ID.PID || slices.Contains(process.Descendants(t.Keeper.Process.ID.PID), pid)
+}
+
+func ownerOf(dir string) (string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot tell whose the data is: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", fmt.Errorf("cannot tell whose the data in %s is", dir)
+	}
+	name := userName(int(st.Uid))
+	if name == strconv.Itoa(int(st.Uid)) {
+		return "", failf(exitFailure, "name one with --user, and give the data to it while etcd is stopped",
+			"cannot run the service as the owner of %s: this host has no user of the number %s", dir, name)
+	}
+	return name, nil
+}
+
+// inTemporaryFolder writes the text where only root can read it.
+func (d *draft) inTemporaryFolder() (string, error) {
+	folder, err := os.MkdirTemp("", "etcdsup-take-over-")
+	if err != nil {
+		return "", fmt.Errorf("cannot write the configuration: %w", err)
+	}
+	file := filepath.Join(folder, filepath.Base(d.file))
+	return file, os.WriteFile(file, []byte(d.text), 0o600)
+}
+
+// forget takes the temporary file away.
+func (t *takeOver) forget() {
+	if t.temp != "" {
+		_ = os.RemoveAll(filepath.Dir(t.temp)) // a copy of what is in its place by then
+	}
+}
+
+// memberTime is how long a member may take to answer: it may just have been started, and look for its leader.
+const memberTime = time.Minute
+
+// proof has the member show who it is, that it reads and writes, and what it has.
+func (t *takeOver) proof(ctx context.Context) (*cluster.Proof, error) {
+	ctx, cancel := context.WithTimeout(ctx, memberTime)
+	defer cancel()
+	c, err := t.asker.client(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		attempt, done := context.WithTimeout(ctx, 10*time.Second)
+		p, err := c.Proof(attempt)
+		done()
+		if err == nil {
+			return p, nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// same says why the member is not the one from before; nil: it is.
+func (t *takeOver) same(ctx context.Context, now *cluster.Proof) error {
+	was := t.Before
+	switch {
+	case now.ClusterID != was.ClusterID:
+		return fmt.Errorf("it is of cluster %s, and was of %s", now.ClusterID, was.ClusterID)
+	case now.MemberID != was.MemberID:
+		return fmt.Errorf("it is member %s, and was %s", now.MemberID, was.MemberID)
+	case now.Revision < was.Revision:
+		return fmt.Errorf("it is at revision %d, and was at %d", now.Revision, was.Revision)
+	}
+	c, err := t.asker.client(ctx, nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, memberTime)
+	defer cancel()
+	keys, err := c.KeysAt(ctx, was.Revision)
+	switch {
+	case err != nil && strings.Contains(err.Error(), "compacted"): // meanwhile; the revision itself has been proven
+		return nil
+	case err != nil:
+		return err
+	case keys != was.Keys:
+		return fmt.Errorf("it has %d keys at revision %d, and had %d", keys, was.Revision, was.Keys)
+	}
+	return nil
+}
+
+// traces are what a line that starts this etcd would have in it.
+func (t *takeOver) traces() []string {
+	all := []string{t.Etcd.Exe, t.draft.config.DataDir()}
+	for _, d := range []process.Description{t.Etcd, t.Keeper.Process} {
+		if d.Dir != "/" && d.Dir != "" {
+			all = append(all, d.Dir)
+		}
+		for _, a := range d.Command {
+			if filepath.IsAbs(a) && !slices.Contains([]string{"/bin/sh", "/bin/bash", "/usr/bin/sudo"}, a) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}
+
+// state of a record that is there already: nil where there is none.
+func (g *globals) recordedTakeOver(instance string) (*takeOver, error) {
+	t, err := readTakeOver(takeOverFile(instance))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil //nolint:nilnil // no record is not an error
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.g = g
+	c, problems := config.Read(config.Source{File: t.Config, Instance: t.Instance, Env: install.Environment()})
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	t.asker = newAsker(c)
+	return t, nil
+}
+
+// instanceName is the one that the command line means.
+func (g *globals) instanceName() string {
+	return cmp.Or(g.or(g.instance, "ETCDSUP_INSTANCE"), config.DefaultInstance)
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/etcdsup/etcdsup/packaging/install"
+)
+
+// takeOverStep is where a take-over is.
+type takeOverStep string
+
+// The steps, in their order.
+const (
+	stepInstall takeOverStep = "install" // nothing of etcd was touched
+	stepRelease takeOverStep = "release" // from here on etcd may be down
+	stepStop    takeOverStep = "stop"
+	stepStart   takeOverStep = "start"
+	stepProve   takeOverStep = "prove"
+	stepBack    takeOverStep = "back" // the old way is being put back
+	stepDone    takeOverStep = "done"
+)
+
+// takeOverFile is the record of an instance. It is root's: the folder of the instance belongs to the service.
+func takeOverFile(instance string) string {
+	return filepath.Join(install.StateDir, instance+".take-over.json")
+}
+
+func readTakeOver(file string) (*takeOver, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var t takeOver
+	if err := json.Unmarshal(b, &t); err != nil {
+		return nil, failf(exitFailure, "move it away once you have read it", "cannot read the record of a take-over in %s: %w", file, err)
+	}
+	return &t, nil
+}
+
+// begin writes down a step before its effect, down to the disk: whoever comes after a power cut knows where it was.
+func (t *takeOver) begin(step takeOverStep) error {
+	t.Step = step
+	b, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot write down the take-over: %w", err)
+	}
+	file := takeOverFile(t.Instance)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("cannot write down the take-over: %w", err)
+	}
+	temp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".")
+	if err != nil {
+		return fmt.Errorf("cannot write down the take-over: %w", err)
+	}
+	_, err = temp.Write(append(b, '\n')) // with etcd's environment in it, so for root alone: mode 0600
+	if err = errors.Join(err, temp.Sync(), temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(temp.Name()) // half of a record
+		return fmt.Errorf("cannot write down the take-over: %w", err)
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+// close keeps the record under a name that says that it is over.
+func (t *takeOver) close() error {
+	file := takeOverFile(t.Instance)
+	over := strings.TrimSuffix(file, ".json") + "." + time.Now().UTC().Format("20060102T150405.000Z") + ".json"
+	if err := os.Rename(file, over); err != nil {
+		return fmt.Errorf("cannot set the record of the take-over aside: %w", err)
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+// bootFiles are where hosts start things at boot, but for units that are etcdsup's.
+var bootFiles = []string{
+	"/etc/rc.local", "/etc/rc.d/rc.local", "/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*",
+	"/etc/inittab", "/etc/init.d/*", "/etc/systemd/system/*.service", "/etc/systemd/system/*/*.conf", "/lib/systemd/system/etcd*.service",
+	"/etc/profile.d/*", "/etc/supervisor/conf.d/*", "/etc/supervisord.d/*",
+}
+
+// bootStarters are the lines of those files that have one of the traces in them. The unit that is disabled is none.
+func bootStarters(traces []string, k etcdKeeper) (found []string) {
+	for _, pattern := range bootFiles {
+		for _, file := range glob(pattern) {
+			if strings.HasPrefix(filepath.Base(file), "etcdsup") || k.Kind == keptBySystemd && strings.Contains(file, "/"+k.Name) {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil || len(text) > 1<<20 {
+				continue
+			}
+			for i, line := range bytes.Split(text, []byte("\n")) {
+				if s := strings.TrimSpace(string(line)); !strings.HasPrefix(s, "#") && containsAny(s, traces) {
+					found = append(found, fmt.Sprintf("%s:%d: %s", file, i+1, clip(printable(s), 100)))
+				}
+			}
+		}
+	}
+	return found
+}
+
+func containsAny(line string, traces []string) bool {
+	for _, t := range traces {
+		if t != "" && strings.Contains(line, t) {
+			return true
+		}
+	}
+	return false
+}
