@@ -220,10 +220,16 @@ func socketHolders(inodes []string) []int {
 	return pids
 }
 
+// commandLine is a process's, as far as it tells which one that is: etcd's fills many lines.
 func commandLine(pid int) string {
+	const enough = 80
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {
 		return "gone meanwhile"
 	}
-	return strings.TrimSpace(strings.ReplaceAll(string(text), "\x00", " "))
+	line := strings.TrimSpace(strings.ReplaceAll(string(text), "\x00", " "))
+	if len(line) > enough {
+		line = strings.ToValidUTF8(line[:enough], "") + "…"
+	}
+	return line
 }

@@ -57,7 +57,7 @@ func (m systemd) planRemoval(ctx context.Context, p *Plan, _ string) {
 func (m systemd) planUnitRemoval(p *Plan) {
 	path := filepath.Join(m.dir, fileName(p.Service))
 	if others := m.others(p.Service); fileName(p.Service) != p.Service && len(others) > 0 {
-		p.note("%s stays: it is also the unit of %v", path, others)
+		p.note("%s stays: it is also the unit of %s", path, strings.Join(others, ", "))
 		return
 	}
 	text, err := os.ReadFile(path)
