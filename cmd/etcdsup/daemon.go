@@ -51,6 +51,7 @@ type daemon struct {
 	endServing func()            // ends the answers on it
 	life       context.Context
 	upgrading  atomic.Bool
+	obeying    atomic.Bool // a signal is being carried out
 
 	closers []func()
 	waits   sync.WaitGroup // goroutines that end with what is closed
@@ -513,7 +514,9 @@ func (d *daemon) obeySignals(ctx context.Context) {
 			return
 		case s := <-d.signals:
 			d.log.Info("signal", zap.String("signal", s.String()))
+			d.obeying.Store(true)
 			d.obeySignal(ctx, s)
+			d.obeying.Store(false)
 		}
 	}
 }

@@ -170,6 +170,7 @@ func (d *daemon) give(u *status.Upgrade, exe *os.File, within time.Duration) err
 	h := &handover{
 		Version: handoverVersion, PID: os.Getpid(), Path: d.installed, Upgrade: u, State: d.cfg.StateDir(), Socket: d.cfg.Control.Socket,
 		Notify: d.machine.Notify, Sink: d.sink.Options(), FDs: map[string]int{}, Args: os.Args, Env: forSuccessor(d.g.env),
+		calledOff: func() bool { return len(d.signals) > 0 || d.obeying.Load() },
 	}
 	defer func() { // all that is still here is not needed
 		for _, fd := range h.FDs {

@@ -53,6 +53,8 @@ type handover struct {
 	Args []string `json:"args"`
 	Env  []string `json:"env"`
 
+	calledOff func() bool // we are told to end in the last moment; may be nil
+
 	healthy bool // it was said that we supervise: nobody comes back any more
 	// The sink, which runs before anything else does; nil: err says why not.
 	pipe *logsink.Pipe
@@ -159,15 +161,16 @@ func (h *handover) give(exe *os.File) error {
 	}
 	f := os.NewFile(uintptr(fd), "handover")
 	defer f.Close()
-	var failed error
-	err = process.Replace(process.Replacement{
+	return process.Replace(process.Replacement{
 		Exe: exe, Args: h.Args, Env: append(slices.Clone(h.Env), fmt.Sprintf("%s=%d", handoverEnv, fd)), Keep: append(h.numbers(), fd),
-		Last: func() { // the time is to be the newest one
+		Last: func() error {
+			if h.calledOff != nil && h.calledOff() {
+				return errEnding
+			}
 			h.At = process.BootTime()
-			failed = json.NewEncoder(f).Encode(h)
+			return json.NewEncoder(f).Encode(h)
 		},
 	})
-	return errors.Join(err, failed)
 }
 
 // descriptor is one that was handed over, as long as there is a way back.

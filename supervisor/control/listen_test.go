@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func mode(t *testing.T, path string) fs.FileMode {
@@ -204,5 +205,82 @@ func TestOtherUsers(t *testing.T) {
 		if !strings.HasPrefix(tc.got, tc.want) {
 			t.Errorf("%s: got %q, want %q", tc.name, tc.got, tc.want)
 		}
+	}
+}
+
+// TestASocketThatIsGivenAway: who connects between the two waits, and is answered by the one who goes on.
+func TestASocketThatIsGivenAway(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	ln, err := Listen(socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, ln, newFake(), Access{UID: os.Getuid()}) }()
+	fd, err := ln.GiveAway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	conn, err := dial(t.Context(), socket)
+	if err != nil {
+		t.Fatal(err) // it would be refused if nobody had the socket
+	}
+	defer conn.Close()
+	go func() {
+		_, err := NewClient(socket).Version(t.Context())
+		answer <- err
+	}()
+	next, err := Inherit(fd, socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Close(fd)
+	again, end := context.WithCancel(t.Context())
+	go func() { ended <- Serve(again, next, newFake(), Access{UID: os.Getuid()}) }()
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(socket); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+func TestUpgradeParameters(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	ln, err := Listen(socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	f := newFake()
+	go func() { ended <- Serve(ctx, ln, f, Access{UID: os.Getuid()}) }()
+	c := NewClient(socket)
+	u, err := c.Upgrade(ctx, UpgradeOrder{Binary: "/a b", Within: UpgradeWithin})
+	if err != nil || u.Binary != "/a b" || u.ID != "u1" {
+		t.Errorf("%+v, %v", u, err)
+	}
+	for _, within := range []time.Duration{-1, 0, MaxUpgradeWithin + 1} {
+		var e *Error
+		if _, err := c.Upgrade(ctx, UpgradeOrder{Binary: "/a", Within: within}); !errors.As(err, &e) || e.Code != CodeBadRequest {
+			t.Errorf("%v: %v", within, err)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if len(f.calls) != 1 || f.calls[0] != "upgrade 10s" {
+		t.Errorf("%q", f.calls)
 	}
 }

@@ -36,6 +36,8 @@ var fakes = map[string]func(args []string){
 	"supervise": supervise,
 	"reuse":     reusePIDs,
 	"lock":      takeLock,
+	"replace":   replace,
+	"replaced":  replaced,
 }
 
 func TestMain(m *testing.M) {

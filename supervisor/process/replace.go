@@ -17,8 +17,9 @@ type Replacement struct {
 	Env  []string
 	// Keep are descriptors that stay open under their numbers. All others are closed by the kernel.
 	Keep []int
-	// Last is called when nothing can come between it and the exec any more; it must not start a process.
-	Last func()
+	// Last is called when signals are held back and nothing can come between it and the exec any more. Its error calls the
+	// exec off. It must not start a process.
+	Last func() error
 }
 
 // held are the signals that wait while nobody is there to take them: by default each of them ends a process.
@@ -37,19 +38,25 @@ func Replace(r Replacement) error {
 	passOn(r.Keep, true)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var mask, old unix.Sigset_t
-	for _, s := range held {
-		mask.Val[(s-1)/64] |= 1 << (uint(s-1) % 64)
-	}
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &mask, &old); err != nil {
-		return fmt.Errorf("cannot hold signals back: %w", err)
-	}
-	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }() // fails only for a bad how or address
+	defer holdBack(unix.SIG_UNBLOCK)
+	holdBack(unix.SIG_BLOCK)
 	if r.Last != nil {
-		r.Last()
+		if err := r.Last(); err != nil {
+			return err
+		}
 	}
 	err := syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", r.Exe.Fd()), r.Args, r.Env)
 	return fmt.Errorf("cannot execute %s: %w", r.Exe.Name(), err)
+}
+
+// holdBack has signals wait in this thread, whose mask is the one that is inherited, or not any more. Until the kernel has
+// ended the other threads one of them may still take a signal; it is lost then.
+func holdBack(how int) {
+	var mask unix.Sigset_t
+	for _, s := range held {
+		mask.Val[(s-1)/64] |= 1 << (uint(s-1) % 64)
+	}
+	_ = unix.PthreadSigmask(how, &mask, nil) // fails only for a bad how or address
 }
 
 // passOn has the descriptors survive an exec, or not.
