@@ -35,7 +35,7 @@ var imports = []importRule{
 	{"cmd/etcdsup/e2e", []string{"config", "supervisor/control", "supervisor/status"},
 		"the program is tested from outside: by its command line, its socket and its files"},
 	{"config", nil, "a configuration is read without starting anything"},
-	{"packaging/e2e", []string{"packaging", "supervisor/control", "supervisor/status"},
+	{"packaging/e2e", []string{"supervisor/control", "supervisor/status"},
 		"the installed service is tried from outside, on hosts with a real systemd"},
 	{"packaging/lab", nil, "hosts for tests, on which any program may be tried"},
 	{"config/hostconf", []string{"config"}, "it turns texts into keys; what is done with them is not its business"},

@@ -15,17 +15,14 @@ func TestThreeHosts(t *testing.T) {
 	t.Parallel()
 	var all []*service
 	for _, h := range lab.BootAll(t, 3) {
-		s := install(t, h)
+		s := newService(t, h)
 		s.configure("")
-		s.systemctl("enable", "--now", s.unit)
+		s.install()
 		all = append(all, s)
-	}
-	for _, s := range all {
-		s.awaitReady()
 	}
 	first, others := all[0], all[1:]
 	first.put("a", "1")
-	first.part("join", func(t *testing.T, first *service) {
+	first.part(t, "join", func(t *testing.T, first *service) {
 		puts := loadtest.Start(t, first.dial())
 		for _, s := range others {
 			t.Log(s.in(t).cli(0, "mode", "join", "--endpoint", first.client, "--yes"))
@@ -38,7 +35,7 @@ func TestThreeHosts(t *testing.T) {
 			s.in(t).expectKey("a", "1")
 		}
 	})
-	first.part("the others are lost", func(t *testing.T, first *service) {
+	first.part(t, "the others are lost", func(t *testing.T, first *service) {
 		fenced := []string{"mode", "force-new-cluster", "--yes"}
 		for _, s := range others {
 			s.For(t).PowerCut()
@@ -50,7 +47,7 @@ func TestThreeHosts(t *testing.T) {
 		first.expectKey("a", "1")
 		first.put("b", "2")
 	})
-	first.part("one comes back", func(t *testing.T, first *service) {
+	first.part(t, "one comes back", func(t *testing.T, first *service) {
 		s := others[0].in(t)
 		s.Up()
 		s.awaitStatus("an answer", func(*status.Status) bool { return true })

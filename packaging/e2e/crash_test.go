@@ -33,23 +33,23 @@ type pair struct {
 // TestCrash ends etcdsup in every way that can be thought of while etcd works: it never notices, and no line is lost.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	host := install(t, lab.Boot(t))
+	host := newService(t, lab.Boot(t))
 	p := &pair{etcd: host.another("db", 2379), lines: host.another("lines", 0)}
 	p.start(host)
-	p.etcd.part("SIGKILL", func(_ *testing.T, s *service) {
+	p.etcd.part(t, "SIGKILL", func(_ *testing.T, s *service) {
 		for range times(3, 50) {
 			p.crash(s, p.signal("KILL"))
 		}
 	})
-	p.etcd.part("SIGSEGV", func(_ *testing.T, s *service) { p.crash(s, p.signal("SEGV")) })
-	p.etcd.part("SIGQUIT", func(_ *testing.T, s *service) { p.crash(s, p.signal("QUIT")) })
-	p.etcd.part("watchdog", func(t *testing.T, s *service) {
+	p.etcd.part(t, "SIGSEGV", func(_ *testing.T, s *service) { p.crash(s, p.signal("SEGV")) })
+	p.etcd.part(t, "SIGQUIT", func(_ *testing.T, s *service) { p.crash(s, p.signal("QUIT")) })
+	p.etcd.part(t, "watchdog", func(t *testing.T, s *service) {
 		p.crash(s, p.signal("STOP"))
 		if journal := s.Must("journalctl", "-u", s.unit, "-o", "cat"); !strings.Contains(journal, "Watchdog timeout") {
 			t.Errorf("it was no watchdog that has ended it:\n%s", journal)
 		}
 	})
-	p.etcd.part("systemd anew", func(t *testing.T, s *service) {
+	p.etcd.part(t, "systemd anew", func(t *testing.T, s *service) {
 		before := s.awaitReady().Supervisor
 		s.systemctl("daemon-reexec")
 		s.systemctl("daemon-reload")
@@ -64,7 +64,7 @@ func TestCrash(t *testing.T) {
 		t.Errorf("puts had to be repeated: %v", p.puts)
 	}
 	p.expectAllLines()
-	p.etcd.part("etcd killed", testEtcdKilled)
+	p.etcd.part(t, "etcd killed", testEtcdKilled)
 	p.etcd.systemctl("stop", p.etcd.unit)
 	host.expectNothingLeft()
 }
@@ -74,13 +74,11 @@ func (p *pair) start(host *service) {
 	host.t.Helper()
 	host.Write("/usr/local/bin/lines", counter, "755")
 	host.Write("/etc/systemd/system/etcdsup@.service.d/test.conf", "[Service]\nWatchdogSec=3\n", "644")
-	host.systemctl("daemon-reload")
 	p.etcd.configure("")
 	p.lines.write("etcd: {binary: /usr/local/bin/lines, verify: false}\nhealth: {ready: started, interval: 0}\n" +
 		"log: {max_size: 1MiB, keep_files: 0, keep_total: 0, buffer: 64MiB, max_wait: 1s}\n")
 	for i, s := range p.both() {
-		s.systemctl("enable", "--now", s.unit)
-		p.pids[i] = s.awaitReady().Process.PID
+		p.pids[i] = s.install().Process.PID
 	}
 	p.puts = loadtest.Start(host.t, p.etcd.dial())
 	p.etcd.await("puts", func() bool { return p.puts.Count() > 100 })

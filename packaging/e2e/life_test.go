@@ -11,22 +11,41 @@ import (
 // TestLife is the everyday life of a service: installed, started, configured anew, stopped, and over boots of all kinds.
 func TestLife(t *testing.T) {
 	t.Parallel()
-	s := install(t, lab.Boot(t))
+	s := newService(t, lab.Boot(t))
 	s.configure("")
-	s.part("unit", testUnit)
-	s.part("start", testStart)
-	s.part("reload", testReload)
-	s.part("restart", testRestart)
-	s.part("stop", testStop)
-	s.part("stop of a hung one", testStopHung)
-	s.part("boot", testBoot)
-	s.part("boot with etcd stopped", testBootStopped)
-	s.part("power cut", testPowerCut)
+	s.part(t, "start", testStart)
+	s.part(t, "two of them", testTwo)
+	s.part(t, "units", testUnits)
+	s.part(t, "reload", testReload)
+	s.part(t, "restart", testRestart)
+	s.part(t, "stop", testStop)
+	s.part(t, "stop of a hung one", testStopHung)
+	s.part(t, "boot", testBoot)
+	s.part(t, "boot with etcd stopped", testBootStopped)
+	s.part(t, "power cut", testPowerCut)
 }
 
-// testUnit asks systemd itself about the units.
-func testUnit(t *testing.T, s *service) {
-	for _, unit := range []string{s.unit, "etcdsup@a.service"} {
+// testTwo has a second instance beside the first: each has its own etcd, data and commands.
+func testTwo(t *testing.T, s *service) {
+	first := s.awaitReady()
+	b := s.another("b", 3379)
+	b.configure("")
+	b.install()
+	b.put("a", "of b")
+	s.expectKey("a", "1")
+	b.cli(0, "restart")
+	b.systemctl("restart", b.unit)
+	b.awaitReady()
+	b.expectKey("a", "of b")
+	b.systemctl("disable", "--now", b.unit)
+	if st := s.awaitReady(); st.Process.PID != first.Process.PID || st.Supervisor.PID != first.Supervisor.PID {
+		t.Errorf("what was done to another instance reached this one: %+v, was %+v", st.Process, first.Process)
+	}
+}
+
+// testUnits asks systemd itself about the units.
+func testUnits(t *testing.T, s *service) {
+	for _, unit := range []string{s.unit, "etcdsup@b.service"} {
 		out, errOut, code := s.Exec("systemd-analyze", "verify", "--man=no", unit) // there is no man on the host
 		if code != 0 || out+errOut != "" {
 			t.Errorf("verify %s: exit code %d\n%s%s", unit, code, out, errOut)
@@ -39,8 +58,7 @@ func testUnit(t *testing.T, s *service) {
 }
 
 func testStart(t *testing.T, s *service) {
-	s.systemctl("enable", "--now", s.unit)
-	st := s.awaitReady()
+	st := s.install()
 	if sub, pid := s.property("SubState"), s.property("MainPID"); sub != "running" || pid == "0" {
 		t.Errorf("%s, PID %s", sub, pid)
 	}

@@ -44,13 +44,13 @@ func TestPackages(t *testing.T) {
 	h.CopyIn(debOf(t, "1.1.0", "new"), newDeb)
 	s := &service{Host: h, t: t, instance: "default", unit: "etcdsup.service"}
 	s.client, s.peer = s.url(2379), s.url(2380)
-	s.part("without systemd", testWithoutSystemd)
-	s.part("install", testPackageInstall)
-	s.part("upgrade", testPackageUpgrade)
-	s.part("upgrade to what does not work", testPackageBroken)
-	s.part("downgrade", testPackageDowngrade)
-	s.part("remove", testPackageRemove)
-	s.part("purge", testPackagePurge)
+	s.part(t, "without systemd", testWithoutSystemd)
+	s.part(t, "install", testPackageInstall)
+	s.part(t, "upgrade", testPackageUpgrade)
+	s.part(t, "upgrade to what does not work", testPackageBroken)
+	s.part(t, "downgrade", testPackageDowngrade)
+	s.part(t, "remove", testPackageRemove)
+	s.part(t, "purge", testPackagePurge)
 }
 
 // testWithoutSystemd has the package installed and purged where systemd does not run, nor helps, as in an image that is

@@ -13,7 +13,6 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
-	"github.com/etcdsup/etcdsup/packaging"
 	"github.com/etcdsup/etcdsup/packaging/lab"
 	"github.com/etcdsup/etcdsup/supervisor/control"
 	"github.com/etcdsup/etcdsup/supervisor/status"
@@ -25,24 +24,28 @@ const binary = "/usr/bin/etcdsup"
 // service is one instance of etcdsup on a host.
 type service struct {
 	*lab.Host
-	t        *testing.T
+	t        testing.TB
 	instance string
 	unit     string
 	client   string // client URL
 	peer     string
 }
 
-// install makes a host one where etcdsup is a service, with both units, and neither enabled nor started.
-func install(t *testing.T, h *lab.Host) *service {
+// newService puts etcdsup on a host. Its default instance is neither configured nor installed.
+func newService(t testing.TB, h *lab.Host) *service {
 	t.Helper()
 	h.CopyIn(lab.Program(t), binary)
-	for _, u := range []packaging.Unit{{Binary: binary}, {Binary: binary, Template: true}} {
-		h.Write("/etc/systemd/system/"+u.Name(), u.Text(), "644")
-	}
-	h.Sh("useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin etcd; systemctl daemon-reload; sync")
+	h.Must("sync") // a power cut takes what was not written yet
 	s := &service{Host: h, t: t, instance: "default", unit: "etcdsup.service"}
 	s.client, s.peer = s.url(2379), s.url(2380)
 	return s
+}
+
+// install makes it a service that runs, as the user is told to do it.
+func (s *service) install() *status.Status {
+	s.t.Helper()
+	s.cli(0, "install", "--now")
+	return s.awaitReady()
 }
 
 func (s *service) url(port int) string {
@@ -58,17 +61,17 @@ func (s *service) another(name string, port int) *service {
 }
 
 // in is the same service for a part of the test.
-func (s *service) in(t *testing.T) *service {
+func (s *service) in(t testing.TB) *service {
 	part := *s
 	part.t, part.Host = t, s.For(t)
 	return &part
 }
 
 // part runs a part of the test, which the next ones build upon.
-func (s *service) part(name string, tell func(t *testing.T, s *service)) {
-	s.t.Helper()
-	if !s.t.Run(name, func(t *testing.T) { tell(t, s.in(t)) }) {
-		s.t.FailNow()
+func (s *service) part(t *testing.T, name string, tell func(t *testing.T, s *service)) {
+	t.Helper()
+	if !t.Run(name, func(t *testing.T) { tell(t, s.in(t)) }) {
+		t.FailNow()
 	}
 }
 
@@ -174,15 +177,21 @@ func (s *service) put(key, value string) {
 	}
 }
 
-// expectKey wants a key to have this value.
+// expectKey wants a key to have this value. A connection that a boot before has spoilt is made anew.
 func (s *service) expectKey(key, value string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), lab.Patience)
-	defer cancel()
-	r, err := s.dial().Get(ctx, key)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	var r *clientv3.GetResponse
+	s.await("an answer of etcd", func() bool {
+		ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+		defer cancel()
+		c := s.dial()
+		defer c.Close()
+		var err error
+		if r, err = c.Get(ctx, key); err != nil {
+			s.t.Logf("%s: %v", s.client, err)
+		}
+		return err == nil
+	})
 	if len(r.Kvs) != 1 || string(r.Kvs[0].Value) != value {
 		s.t.Errorf("%s is %v, not %q", key, r.Kvs, value)
 	}

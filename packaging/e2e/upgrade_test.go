@@ -16,12 +16,11 @@ import (
 // One that does not work gives way to the old one.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	s := install(t, lab.Boot(t))
+	s := newService(t, lab.Boot(t))
 	s.configure("")
-	s.systemctl("enable", "--now", s.unit)
-	etcd := s.awaitReady().Process.PID
+	etcd := s.install().Process.PID
 	puts := loadtest.Start(t, s.dial())
-	s.part("package", func(t *testing.T, s *service) { s.upgradeByPackage(t, etcd) })
+	s.part(t, "package", func(t *testing.T, s *service) { s.upgradeByPackage(t, etcd) })
 	for _, tt := range []struct {
 		how, why string
 		restarts bool // systemd starts the old one again
@@ -30,9 +29,9 @@ func TestUpgrade(t *testing.T) {
 		{"panics", "ended before it supervised", true},
 		{"hangs", "did not supervise within 3s", true},
 	} {
-		s.part(tt.how, func(t *testing.T, s *service) { s.upgradeToBroken(t, tt.how, tt.why, tt.restarts, etcd) })
+		s.part(t, tt.how, func(t *testing.T, s *service) { s.upgradeToBroken(t, tt.how, tt.why, tt.restarts, etcd) })
 	}
-	s.part("once more", func(t *testing.T, s *service) { s.upgradeByPackage(t, etcd) })
+	s.part(t, "once more", func(t *testing.T, s *service) { s.upgradeByPackage(t, etcd) })
 	puts.Stop()
 	t.Log(puts)
 	puts.ExpectNoFailure(t)

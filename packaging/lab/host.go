@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -145,12 +146,52 @@ func (h *Host) Read(path string) string {
 // until the host's next boot. Absolute symbolic links on it lead astray.
 func (h *Host) Path(inside string) string {
 	h.t.Helper()
+	return filepath.Join("/proc", h.leader(), "root", inside)
+}
+
+// leader is the number that the host's PID 1 has on this machine.
+func (h *Host) leader() string {
+	h.t.Helper()
 	b, err := os.ReadFile(filepath.Join(h.s.dir, "labs", h.name, "leader"))
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	pid, _, _ := strings.Cut(string(b), " ")
-	return filepath.Join("/proc", pid, "root", inside)
+	return pid
+}
+
+// PID is the number that process inside has on this machine, where it can be signalled at once.
+func (h *Host) PID(inside int) int {
+	h.t.Helper()
+	here, err := os.Readlink(filepath.Join("/proc", h.leader(), "ns", "pid"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, proc := range all {
+		ns, _ := os.Readlink(filepath.Join(proc, "ns", "pid")) // what has ended meanwhile is in none
+		status, _ := os.ReadFile(filepath.Join(proc, "status"))
+		if ns == here && numberInside(string(status)) == strconv.Itoa(inside) {
+			pid, _ := strconv.Atoi(filepath.Base(proc)) // it is a number
+			return pid
+		}
+	}
+	h.t.Fatalf("%s has no process %d", h.name, inside)
+	return 0
+}
+
+// numberInside is the PID that a process has in the innermost namespace, from its status file.
+func numberInside(status string) string {
+	for line := range strings.Lines(status) {
+		if text, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			numbers := strings.Fields(text)
+			return numbers[len(numbers)-1]
+		}
+	}
+	return ""
 }
 
 // CopyIn copies a file or folder of the machine's, with its mode, to that path inside. What is there is replaced by a

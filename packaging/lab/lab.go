@@ -6,6 +6,10 @@
 //
 //	func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 //
+// One thing differs from a machine: what a unit with ProtectProc= or ProcSubset= sees as the boot's ID, in its own view of
+// /proc, is the machine's and outlives a reboot; everybody else sees one that is the host's. Etcdsup on a command line
+// there does not recognize an etcd that the service has started, where no etcdsup runs to be asked.
+//
 // Any number of packages may do so at once, in any number of processes: hosts of one process see each other and no others.
 package lab
 

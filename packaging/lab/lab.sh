@@ -299,7 +299,9 @@ cmd__supervise() {
 	ip=$(cat "$lab/ip")
 	if [ -n "$ip" ]; then
 		sw=$(pid_of "$DIR/switch")
-		ip link add eth0 type veth peer name "ve-$name" netns "$sw"
+		# an address of its own for good: the others would send to that of the boot before for up to some minutes
+		# shellcheck disable=SC2046
+		ip link add eth0 address "$(printf '02:00:%02x:%02x:%02x:%02x' $(tr . ' ' <<<"${ip%/*}"))" type veth peer name "ve-$name" netns "$sw"
 		ip addr add "$ip" dev eth0
 		ip link set eth0 up
 		nsenter -t "$sw" -n ip link set "ve-$name" master br0 up

@@ -2,8 +2,10 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -24,6 +26,13 @@ func TestHost(t *testing.T) {
 	boot := h.Read("/proc/sys/kernel/random/boot_id")
 	h.Write("/srv/a/kept", "text", "640")
 	h.Sh("systemd-run --unit=runs sleep 1000\nsystemctl is-active runs")
+	inside, err := strconv.Atoi(strings.TrimSpace(h.Must("systemctl", "show", "runs", "--value", "-p", "MainPID")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", h.PID(inside))); err != nil || !strings.Contains(string(line), "sleep\x001000") {
+		t.Errorf("process %d of the host is %q here, %v", inside, line, err)
+	}
 	if seen, err := os.ReadFile(h.Path("/srv/a/kept")); err != nil || string(seen) != "text" {
 		t.Errorf("seen from outside: %q, %v", seen, err)
 	}
