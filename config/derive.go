@@ -57,7 +57,7 @@ func (l *loader) baseDir() string {
 	if !l.broken["dir"] {
 		l.faults = append(l.faults, Problem{
 			Key: "dir", What: "cannot tell where the files are to be kept: neither HOME nor XDG_STATE_HOME is set",
-			Remedy: "name a folder with --dir",
+			Remedy: "name a folder with --dir, or in the variable ETCDSUP_DIR",
 		})
 	}
 	return ""

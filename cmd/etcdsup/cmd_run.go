@@ -27,6 +27,8 @@ func newRunCmd(g *globals) *cobra.Command {
 With nothing configured the built-in etcd serves on 127.0.0.1:2379 from a folder that is named at the start. If
 etcdsup itself is killed, etcd goes on; the next run takes the same process over.
 
+As PID 1 of a container it also takes away what ends as an orphan. After SIGTERM it ends with 0.
+
 Signals: SIGTERM, SIGINT stop etcd and end; SIGUSR1 rotates etcd's log; SIGHUP reads the configuration again.`,
 		Example: `  etcdsup run
   etcdsup run --dir /tmp/try --set etcd.args.listen-client-urls=http://127.0.0.1:4001

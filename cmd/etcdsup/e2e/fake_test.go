@@ -60,6 +60,14 @@ func fake(a fakeArgs) int {
 		return fakeForkAway(a)
 	case "middle":
 		return fakeForkAway(a)
+	case "container": // no etcd: what makes a container, see container_test.go
+		return fakeContainer(a.all)
+	case "breeder": // has a grandchild that is orphaned, and then ends with an exit code that is nobody's
+		return fakeBreed(a)
+	case "bred":
+		return fakeForkAway(a)
+	case "orphan":
+		return fakeOrphan(a)
 	case "escaped":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGINT)
 		select {}
@@ -69,17 +77,46 @@ func fake(a fakeArgs) int {
 
 // fakeForkAway starts the next generation in a new session; the middle one of them ends at once.
 func fakeForkAway(a fakeArgs) int {
-	next := map[string]string{"stubborn": "middle", "middle": "escaped"}[a.mode]
+	next := map[string]string{"stubborn": "middle", "middle": "escaped", "breeder": "bred", "bred": "orphan"}[a.mode]
 	cmd := exec.Command(self0(), "--fake="+next, "--data-dir="+a.dataDir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return 1
 	}
-	if a.mode == "middle" {
+	if a.mode == "middle" || a.mode == "bred" {
 		return 0
 	}
 	_ = cmd.Wait()
+	if a.mode == "breeder" {
+		return 0
+	}
 	select {}
+}
+
+// fakeBreed lives until SIGTERM, once its child has left it a grandchild that is no longer anybody's.
+func fakeBreed(a fakeArgs) int {
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	if code := fakeForkAway(a); code != 0 {
+		return code
+	}
+	<-end
+	return 0
+}
+
+func orphanFile(dataDir string) string { return filepath.Join(dataDir, "orphan") }
+
+// fakeOrphan waits until it is one, says so, and ends.
+func fakeOrphan(a fakeArgs) int {
+	for range time.Tick(time.Millisecond) {
+		if os.Getppid() == 1 {
+			break
+		}
+	}
+	if os.WriteFile(orphanFile(a.dataDir), nil, 0o600) != nil {
+		return 1
+	}
+	return 3
 }
 
 func self0() string {
