@@ -318,6 +318,38 @@ func TestAllFaultsAreTold(t *testing.T) {
 	}
 }
 
+// older is a world in which there is an older copy of the data, from before any other member came.
+type older struct{ *model }
+
+func (w older) Look(path string) (*Source, error) {
+	s, err := w.model.Look(path)
+	if path == "/older" {
+		s.Voters, s.Peers = 1, nil
+	}
+	return s, err
+}
+
+// TestOlderCopyOfALivingCluster: members that the copy does not know are known here, and asked.
+func TestOlderCopyOfALivingCluster(t *testing.T) {
+	m := newModel()
+	m.dirs["/older"] = "older"
+	m.presence["http://b:1"] = PresenceAlive
+	_, err := PlanForce(t.Context(), m.site(), older{m}, status.ModeRequest{Mode: status.ModeForceNewCluster, From: "/older"})
+	if err == nil || !strings.Contains(err.Error(), "member b answers at http://b:1") {
+		t.Errorf("%v", err)
+	}
+	m.presence["http://b:1"] = PresenceNobody
+	plan, err := PlanForce(t.Context(), m.site(), older{m}, status.ModeRequest{Mode: status.ModeForceNewCluster, From: "/older"})
+	if err != nil || !strings.Contains(plan.Fact(factOld), "http://b:1") {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	m.presence["http://b:1"] = PresenceAlive // by the time that it runs
+	j := &memory{past: Past{ID: "id", Plan: *plan}}
+	if e := Run(t.Context(), m.site(), older{m}, j, j.copyOf()); e.Outcome != status.OutcomeRolledBack || !strings.Contains(e.Err.Error(), "member b answers") {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestFencedAndOthers(t *testing.T) {
 	m, ask := newModel(), status.ModeRequest{Mode: status.ModeForceNewCluster, Fenced: []string{"b"}}
 	m.presence["http://b:1"], m.presence["http://old:1"] = PresenceUnknown, PresenceOther

@@ -70,7 +70,7 @@ func PlanForce(ctx context.Context, site Site, w World, ask status.ModeRequest) 
 	if from == "" {
 		from = site.DataDir
 	}
-	src, err := w.Look(from)
+	src, err := lookAtSource(w, site, from)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +105,23 @@ func PlanForce(ctx context.Context, site Site, w World, ask status.ModeRequest) 
 	p.Steps = forcePlanSteps(site, src, p.Request, forced, from)
 	addHooks(p, site)
 	return p, nil
+}
+
+// lookAtSource looks at the data that a cluster is to be made of. Its peers are also those which the data that is to give
+// way knows, if that is of the same cluster: a copy from elsewhere may be older than they are.
+func lookAtSource(w World, site Site, from string) (*Source, error) {
+	src, err := w.Look(from)
+	if err != nil || src.Path == site.DataDir || src.ClusterID == "" {
+		return src, err
+	}
+	here, err := w.Look(site.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	if strings.EqualFold(here.ClusterID, src.ClusterID) {
+		src.Peers = append(slices.Clone(src.Peers), here.Peers...)
+	}
+	return src, nil
 }
 
 // isolation refuses a forced run that could reach others.
@@ -343,7 +360,7 @@ func forcePlanSteps(site Site, src *Source, ask status.ModeRequest, forced bool,
 // ---- the steps ----
 
 func checkAlone(ctx context.Context, r *run) error {
-	src, err := r.Look(r.source())
+	src, err := lookAtSource(r, r.Site, r.source())
 	if err != nil {
 		return err
 	}
