@@ -96,23 +96,12 @@ func buildIn(t *testing.T, tree, out, zone string, args ...string) {
 	}
 }
 
-// cloneTree copies what belongs to the sources; git has no say, so that it is also tried where there is none.
+// cloneTree copies the sources, and what git knows of them where it does: the commit is noted in the executable.
 func cloneTree(t *testing.T, root string) string {
 	t.Helper()
-	tree := t.TempDir()
-	for _, name := range []string{"go.mod", "go.sum", "LICENSE", "CHANGELOG.md"} {
-		text, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(tree, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"cmd", "config", "logsink", "packaging", "supervisor"} {
-		if err := os.CopyFS(filepath.Join(tree, name), os.DirFS(filepath.Join(root, name))); err != nil {
-			t.Fatal(err)
-		}
+	tree := filepath.Join(t.TempDir(), "etcdsup")
+	if err := os.CopyFS(tree, os.DirFS(root)); err != nil {
+		t.Fatal(err)
 	}
 	return tree
 }

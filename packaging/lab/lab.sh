@@ -433,9 +433,9 @@ cmd_up() {
 	exec 7>>"$DIR/busy"
 	flock -s 7 # held until the host is up, or not; see keep
 	[ ! -e "$DIR/closed" ] || die "no host is booted any more"
-	mkdir -p "$lab"
 	exec 9>"$DIR/lock"
 	flock 9
+	mkdir -p "$lab" # not before: `down` of the last host removes the folder of all
 	! supervisor "$name" >/dev/null || die "lab $name is up already"
 	[ -z "$ip" ] || [[ $ip == */* ]] || ip=$ip/24
 	[ -n "$ip" ] || ip=$(cat "$lab/ip" 2>/dev/null || :)
