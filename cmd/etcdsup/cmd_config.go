@@ -103,33 +103,39 @@ type configCheck struct {
 func (g *globals) checkConfig(ctx context.Context, src config.Source) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	c, found := config.Examine(ctx, src, builtinEtcd())
-	broken, warnings := problems(c, faultsOf(ctx, c))
-	found = unsaid(found, broken)
-	if err := ctx.Err(); err != nil {
+	var answer configCheck
+	if err := g.whileTelling("checking the configuration, for which etcd is asked for its flags", func() error {
+		answer = g.examined(ctx, src)
+		return ctx.Err()
+	}); err != nil {
 		return err
 	}
-	notices := g.notices(ctx, c)
 	if g.json() {
-		answer := configCheck{OK: len(found) == 0, File: c.File, Problems: found, Warnings: warnings, Checked: checked(c), Notices: notices}
-		if found == nil {
-			answer.Problems = config.Problems{}
-		}
 		if err := g.printJSON(answer); err != nil || answer.OK {
 			return err
 		}
-		return &failure{code: exitConfig, err: found, quiet: true}
+		return &failure{code: exitConfig, err: answer.Problems, quiet: true}
 	}
-	if len(warnings) > 0 {
-		fmt.Fprint(g.err, "worth knowing:\n"+warnings.Pretty())
+	if len(answer.Warnings) > 0 {
+		fmt.Fprint(g.err, "worth knowing:\n"+answer.Warnings.Pretty())
 	}
-	for _, n := range notices {
+	for _, n := range answer.Notices {
 		fmt.Fprintf(g.err, "notice: %s\n  → %s\n", printable(n.What), printable(n.Remedy))
 	}
-	if len(found) > 0 {
-		return found
+	if !answer.OK {
+		return answer.Problems
 	}
-	return g.print("ok: " + strings.Join(checked(c), "; ") + "\n")
+	return g.print("ok: " + strings.Join(answer.Checked, "; ") + "\n")
+}
+
+// examined is all that can be found out about the configuration.
+func (g *globals) examined(ctx context.Context, src config.Source) configCheck {
+	c, found := config.Examine(ctx, src, builtinEtcd())
+	broken, warnings := problems(c, faultsOf(ctx, c))
+	answer := configCheck{File: c.File, Problems: config.Problems{}, Warnings: warnings, Checked: checked(c), Notices: g.notices(ctx, c)}
+	answer.Problems = append(answer.Problems, unsaid(found, broken)...)
+	answer.OK = len(answer.Problems) == 0
+	return answer
 }
 
 // unsaid adds problems with settings of which nothing was said yet.

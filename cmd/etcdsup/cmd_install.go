@@ -278,19 +278,3 @@ func (g *globals) tellInstalled(a installation, started bool) error {
 	}
 	return g.print("  start it  " + g.commandLine("install --now") + "\n")
 }
-
-// whileTelling runs what takes its time, and tells who waits that it is under way.
-func (g *globals) whileTelling(what string, do func() error) error {
-	p := g.newProgress(what)
-	defer p.end()
-	done := make(chan error, 1)
-	go func() { done <- do() }() // it ends with do
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-p.tick():
-			p.show(nil)
-		}
-	}
-}

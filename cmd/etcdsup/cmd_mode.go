@@ -234,25 +234,12 @@ func (t *target) plan(ctx context.Context, r status.ModeRequest) (*status.Plan, 
 	if _, err := t.client.Version(ctx); err != nil { // a daemon that hangs is not waited for that long
 		return nil, t.explain(err)
 	}
-	p := t.g.newProgress("making the plan")
-	defer p.end()
-	type answer struct {
-		plan *status.Plan
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() { // ends with the answer, or with ctx
-		plan, err := t.client.PlanMode(ctx, r)
-		answers <- answer{plan, err}
-	}()
-	for {
-		select {
-		case a := <-answers:
-			return a.plan, t.explain(a.err)
-		case <-p.tick():
-			p.show(nil)
-		}
-	}
+	var p *status.Plan
+	err := t.g.whileTelling("making the plan", func() (err error) {
+		p, err = t.client.PlanMode(ctx, r)
+		return err
+	})
+	return p, t.explain(err)
 }
 
 // confirmPlan shows the plan and has it confirmed; with yes it only shows what speaks against it.

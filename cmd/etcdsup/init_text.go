@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/etcdsup/etcdsup/config"
@@ -48,7 +49,11 @@ func (g *globals) wroteText(out initOutcome) string {
 		fmt.Fprintf(&b, "unchanged  %s says the same already\n", out.File)
 	}
 	if out.OK {
-		fmt.Fprintf(&b, "checked    no faults\ntry next   %s config show\n", g.self())
+		next := "run"
+		if os.Geteuid() == 0 && g.dir == "" { // a service has its folder where the unit says
+			next = "install --now"
+		}
+		fmt.Fprintf(&b, "checked    no faults\ntry next   %s\n", g.commandLine(next))
 	}
 	return b.String()
 }

@@ -68,10 +68,10 @@ func (p *progress) show(st *status.Status) {
 }
 
 func (p *progress) line(st *status.Status) {
-	if st == nil {
-		return
+	text := p.what
+	if st != nil {
+		text += ": " + progressText(st, st.Since)
 	}
-	text := fmt.Sprintf("%s: %s", p.what, progressText(st, st.Since))
 	if text != p.last {
 		p.last = text
 		fmt.Fprintln(p.live.w, text)
@@ -101,4 +101,20 @@ func progressText(st *status.Status, now time.Time) string {
 		parts = append(parts, printable(st.Reason))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// whileTelling runs what takes its time, and tells who waits that it is under way.
+func (g *globals) whileTelling(what string, do func() error) error {
+	p := g.newProgress(what)
+	defer p.end()
+	done := make(chan error, 1)
+	go func() { done <- do() }() // it ends with do
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-p.tick():
+			p.show(nil)
+		}
+	}
 }
