@@ -24,7 +24,8 @@ func newAfterStopCmd(g *globals) *cobra.Command {
 		Hidden: true,
 		Short:  "For the unit's ExecStopPost: end what a requested stop has left, and leave etcd alone after a crash",
 		Long: `For the unit's ExecStopPost. systemd says in SERVICE_RESULT how etcdsup has ended. After a stop that was asked for, or
-one that took too long, all that is left of etcd is ended; after a crash etcd is left to the next etcdsup.`,
+one that took too long, all that is left of etcd is ended; after a crash etcd is left to the next etcdsup. After several
+crashes in a row it waits before it ends, up to 10 s, so that they do not come without end: the unit itself has no delay.`,
 		Example: `  SERVICE_RESULT=timeout etcdsup after-stop`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return g.afterStop(cmd.Context()) },
@@ -33,12 +34,14 @@ one that took too long, all that is left of etcd is ended; after a crash etcd is
 
 func (g *globals) afterStop(ctx context.Context) error {
 	cfg, err := g.config()
-	if err != nil {
-		return err
-	}
 	result := g.getenv("SERVICE_RESULT")
-	if !stopWasAsked(cfg, result) {
-		return g.print(fmt.Sprintf("etcdsup ended by itself (%s): etcd is left alone\n", result))
+	switch {
+	case err != nil && !systemdStopped(result): // that may be why it has ended
+		return errors.Join(err, g.brake(ctx))
+	case err != nil:
+		return err
+	case !stopWasAsked(cfg, result):
+		return errors.Join(g.print(fmt.Sprintf("etcdsup ended by itself (%s): etcd is left alone\n", result)), g.brake(ctx))
 	}
 	lock, err := lockSoon(process.LockFile, lockPath(cfg))
 	if _, held := errors.AsType[*process.HeldError](err); held {
@@ -54,8 +57,11 @@ func (g *globals) afterStop(ctx context.Context) error {
 // stopWasAsked tells an orderly end from a crash. A crash in the midst of an orderly end counts as that end.
 func stopWasAsked(cfg *config.Config, result string) bool {
 	_, err := os.Stat(leavingFile(cfg))
-	return result == "success" || result == "timeout" || err == nil
+	return systemdStopped(result) || err == nil
 }
+
+// systemdStopped tells by what systemd says of an end that it was a stop: one in order, or one that took too long.
+func systemdStopped(result string) bool { return result == "success" || result == "timeout" }
 
 // endLeftovers ends the etcd on record in order, and then all that came out of it.
 func (g *globals) endLeftovers(ctx context.Context, cfg *config.Config) error {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ func TestLife(t *testing.T) {
 	s.part(t, "units", testUnits)
 	s.part(t, "reload", testReload)
 	s.part(t, "restart", testRestart)
+	s.part(t, "start that fails", testStartFails)
 	s.part(t, "stop", testStop)
 	s.part(t, "stop of a hung one", testStopHung)
 	s.part(t, "boot", testBoot)
@@ -115,6 +117,26 @@ func testRestart(t *testing.T, s *service) {
 	if line := s.Must("ps", "-C", "etcd", "-o", "args="); !strings.Contains(line, "--snapshot-count=5000") {
 		t.Errorf("what waited for a restart is not in force: %s", line)
 	}
+	s.expectKey("a", "1")
+}
+
+// testStartFails: an etcdsup that cannot run is started again more and more seldom, and runs once it can.
+func testStartFails(_ *testing.T, s *service) {
+	s.awaitReady()
+	s.configure("    no-such-flag: 1\n")
+	s.Exec("systemctl", "restart", s.unit) // it fails
+	var crashes struct {
+		InRow int `json:"in_row"`
+	}
+	s.await("several ends in a row", func() bool {
+		out, _, _ := s.Exec("cat", s.dir()+"/crashes.json")
+		return json.Unmarshal([]byte(out), &crashes) == nil && crashes.InRow >= 5
+	})
+	s.await("a wait", func() bool {
+		return strings.Contains(s.Must("journalctl", "-u", s.unit, "-o", "cat", "-n", "50"), "in a row: the next start waits")
+	})
+	s.configure("    snapshot-count: 5000\n")
+	s.awaitReady()
 	s.expectKey("a", "1")
 }
 
