@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/etcdsup/etcdsup/supervisor/exetest"
 )
 
 // TestMain: under the names of a stand-in's link, the test binary is that stand-in.
@@ -154,13 +156,9 @@ func TestBinaries(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := filepath.Join(folder, "script")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\necho '  --data-dir'\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	exetest.Write(t, script, []byte("#!/bin/sh\necho '  --data-dir'\n"))
 	noInterpreter := filepath.Join(folder, "broken")
-	if err := os.WriteFile(noInterpreter, []byte("#!/nowhere\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	exetest.Write(t, noInterpreter, []byte("#!/nowhere\n"))
 	for name, tt := range map[string]struct {
 		binary string
 		faulty bool

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/etcdsup/etcdsup/supervisor/exetest"
 )
 
 // BenchmarkUpgrade is for how long nobody reads etcd's output while etcdsup is replaced. The measure beside it is the same
@@ -18,9 +20,7 @@ func BenchmarkUpgrade(b *testing.B) {
 	dir := b.TempDir()
 	write := func(name, tail string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, append(text[:len(text):len(text)], tail...), 0o755); err != nil {
-			b.Fatal(err)
-		}
+		exetest.Write(b, path, append(text[:len(text):len(text)], tail...))
 		return path
 	}
 	program, others := write("etcdsup", ""), []string{write("one", "1"), write("other", "2")}

@@ -53,7 +53,7 @@ var imports = []importRule{
 }
 
 // testImports are packages that only tests may import, all of them, and these each other.
-var testImports = []string{"packaging/lab", "supervisor/etcdbin", "supervisor/internal/etcdtest", "supervisor/loadtest", "supervisor/porttest", "supervisor/status/statustest"}
+var testImports = []string{"packaging/lab", "supervisor/etcdbin", "supervisor/exetest", "supervisor/internal/etcdtest", "supervisor/loadtest", "supervisor/porttest", "supervisor/status/statustest"}
 
 // modules are all that is not ours, and where each may be known. A module that one package knows can be replaced there.
 var modules = []struct {

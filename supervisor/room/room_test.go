@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/etcdsup/etcdsup/supervisor/exetest"
 )
 
 // listener is a port of the host that is in use.
@@ -191,9 +193,7 @@ func TestBuiltIn(t *testing.T) {
 func TestStartRefused(t *testing.T) {
 	kind := kindHere(t)
 	text := filepath.Join(t.TempDir(), "text")
-	if err := os.WriteFile(text, []byte("no program"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	exetest.Write(t, text, []byte("no program"))
 	for _, c := range []struct {
 		spec Spec
 		want error

@@ -13,6 +13,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdsup/etcdsup/supervisor/exetest"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
@@ -101,9 +102,7 @@ func (in *instance) gate() (shut, open func()) {
 		in.t.Fatal(err)
 	}
 	text := "#!/bin/sh\ncase \"$*\" in *--data-dir*) while [ -e " + door + " ]; do sleep 0.02; done;; esac\nexec " + etcd + " \"$@\"\n"
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
-		in.t.Fatal(err)
-	}
+	exetest.Write(in.t, script, []byte(text))
 	in.configure(strings.Replace(readAll(in.file), "etcd:\n", "etcd:\n  binary: "+script+"\n", 1))
 	return func() { create(in.t, door).Close() }, func() { _ = os.Remove(door) }
 }

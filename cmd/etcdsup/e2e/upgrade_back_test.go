@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdsup/etcdsup/supervisor/exetest"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
@@ -26,9 +27,7 @@ func (in *instance) foreignELF() string {
 	path := in.newer(99)
 	b := []byte(readAll(path))
 	b[18] ^= 0x7f // e_machine
-	if err := os.WriteFile(path, b, 0o755); err != nil {
-		in.t.Fatal(err)
-	}
+	exetest.Write(in.t, path, b)
 	return path
 }
 
@@ -56,9 +55,7 @@ func TestRefusedNew(t *testing.T) {
 	pid := in.awaitReady().Process.PID
 	old := in.copyTo(filepath.Join(in.root, "old"), in.program, "")
 	text := filepath.Join(in.root, "text")
-	if err := os.WriteFile(text, []byte("no program"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	exetest.Write(t, text, []byte("no program"))
 	for _, tt := range []struct{ binary, within, why string }{
 		{in.brokenNew("panics-when-asked"), "2m", "a mistake of the new version"},
 		{in.brokenNew("hangs-when-asked"), "2s", "did not answer within 2s"},

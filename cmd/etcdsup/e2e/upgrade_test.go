@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/etcdsup/etcdsup/supervisor/exetest"
 	"github.com/etcdsup/etcdsup/supervisor/loadtest"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
@@ -28,12 +29,10 @@ func (in *instance) install() {
 func (in *instance) copyTo(to, from, tail string) string {
 	in.t.Helper()
 	b, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, append(b, tail...), 0o755)
-	}
 	if err != nil {
 		in.t.Fatal(err)
 	}
+	exetest.Write(in.t, to, append(b, tail...))
 	return to
 }
 

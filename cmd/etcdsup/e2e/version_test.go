@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/etcdsup/etcdsup/supervisor/exetest"
 	"github.com/etcdsup/etcdsup/supervisor/porttest"
 )
 
@@ -28,9 +29,7 @@ func newPretender(t *testing.T, version string) *pretender {
 func (p *pretender) becomes(t *testing.T, version string) {
 	t.Helper()
 	text := fmt.Sprintf("#!/bin/sh\nfor a; do [ \"$a\" = --version ] && echo 'etcd Version: %s' && exit; done\nexec %s/etcd \"$@\"\n", version, filepath.Dir(p.path))
-	if err := os.WriteFile(p.path+".new", []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	exetest.Write(t, p.path+".new", []byte(text))
 	move(t, p.path+".new", p.path)
 }
 

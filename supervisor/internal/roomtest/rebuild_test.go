@@ -27,6 +27,7 @@ import (
 	"github.com/etcdsup/etcdsup/supervisor/cluster"
 	"github.com/etcdsup/etcdsup/supervisor/datadir"
 	"github.com/etcdsup/etcdsup/supervisor/etcdbin"
+	"github.com/etcdsup/etcdsup/supervisor/exetest"
 	"github.com/etcdsup/etcdsup/supervisor/internal/etcdtest"
 	"github.com/etcdsup/etcdsup/supervisor/room"
 	"github.com/etcdsup/etcdsup/supervisor/status"
@@ -402,13 +403,11 @@ func withinReach(t *testing.T, program string) string {
 	t.Helper()
 	b, err := os.ReadFile(program)
 	path := filepath.Join(t.TempDir(), "etcd")
-	if err == nil {
-		err = os.WriteFile(path, b, 0o700)
-	}
-	if err == nil {
-		err = os.Chmod(path, 0o755)
-	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	exetest.Write(t, path, b)
+	if err := os.Chmod(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
