@@ -25,7 +25,7 @@ func newAfterStopCmd(g *globals) *cobra.Command {
 		Short:  "For the unit's ExecStopPost: end what a requested stop has left, and leave etcd alone after a crash",
 		Long: `For the unit's ExecStopPost. systemd says in SERVICE_RESULT how etcdsup has ended. After a stop that was asked for, or
 one that took too long, all that is left of etcd is ended; after a crash etcd is left to the next etcdsup. After several
-crashes in a row it waits before it ends, up to 10 s, so that they do not come without end: the unit itself has no delay.`,
+starts in a row that came to nothing it waits before it ends, up to 10 s: the unit itself has no delay.`,
 		Example: `  SERVICE_RESULT=timeout etcdsup after-stop`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return g.afterStop(cmd.Context()) },

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/etcdsup/etcdsup/config"
 	"github.com/etcdsup/etcdsup/supervisor/process"
 )
@@ -18,7 +20,8 @@ import (
 // nobody supervises. What keeps an etcdsup that cannot run from being started without end is here, in what systemd runs
 // between two of them.
 const (
-	freeCrashes   = 3                      // so many in a row are followed by a start at once
+	freeFailures  = 3                      // starts in a row that came to nothing, each followed by the next one at once
+	freeCrashes   = 100                    // the same for those that supervised before they ended
 	crashPause    = 100 * time.Millisecond // before the next one, and twice as long with each further
 	longestPause  = 10 * time.Second
 	crashesForget = time.Minute // that long after one a crash counts as the first
@@ -26,23 +29,27 @@ const (
 
 // crashes are the ends of etcdsup that nobody asked for, one shortly after the other.
 type crashes struct {
-	Boot  string        `json:"boot"`
-	At    time.Duration `json:"at_ns"` // the last one, by the boot clock
-	InRow int           `json:"in_row"`
+	Boot   string        `json:"boot"`
+	At     time.Duration `json:"at_ns"` // the last one, by the boot clock
+	InRow  int           `json:"in_row"`
+	Failed int           `json:"failed"` // the last ones of them, which ended before they supervised
 }
 
 // another counts one more.
-func (c crashes) another(boot string, now time.Duration) crashes {
+func (c crashes) another(boot string, now time.Duration, supervised bool) crashes {
 	if c.Boot != boot || now < c.At || now-c.At > crashesForget+c.pause() {
-		c.InRow = 0
+		c = crashes{}
 	}
-	return crashes{Boot: boot, At: now, InRow: c.InRow + 1}
+	if supervised {
+		c.Failed = -1
+	}
+	return crashes{Boot: boot, At: now, InRow: c.InRow + 1, Failed: c.Failed + 1}
 }
 
 // pause is how long the next start is to wait.
 func (c crashes) pause() time.Duration {
 	pause := time.Duration(0)
-	for range c.InRow - freeCrashes {
+	for range max(c.Failed-freeFailures, c.InRow-freeCrashes) {
 		if pause = max(crashPause, 2*pause); pause >= longestPause {
 			return longestPause
 		}
@@ -50,14 +57,34 @@ func (c crashes) pause() time.Duration {
 	return pause
 }
 
+// The files in the folder that systemd made for the service.
+const (
+	crashesName    = "crashes.json"
+	supervisedName = "supervised" // there from the moment that etcdsup supervises until its end was counted
+)
+
+// tellSupervised notes for the time after our end, however it comes, that this etcdsup has supervised.
+func (d *daemon) tellSupervised() {
+	folder := d.g.getenv(stateFolderEnv)
+	if folder == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(folder, supervisedName), nil, config.FileMode); err != nil {
+		d.log.Warn("start not noted", zap.Error(err))
+	}
+}
+
+// stateFolderEnv is the variable in which systemd names the folder.
+const stateFolderEnv = "STATE_DIRECTORY"
+
 // brake counts a crash in the folder that systemd made for the service, and waits for as long as it is due. Without that
 // folder nobody starts us again at once.
 func (g *globals) brake(ctx context.Context) error {
-	folder := g.getenv("STATE_DIRECTORY")
+	folder := g.getenv(stateFolderEnv)
 	if folder == "" {
 		return nil
 	}
-	c, err := countCrash(filepath.Join(folder, "crashes.json"))
+	c, err := countCrash(folder)
 	if pause := c.pause(); pause > 0 {
 		err = errors.Join(err, g.print(fmt.Sprintf("etcdsup has ended by itself %d times in a row: the next start waits %s\n", c.InRow, humanDuration(pause))))
 		select {
@@ -68,8 +95,10 @@ func (g *globals) brake(ctx context.Context) error {
 	return err
 }
 
-// countCrash adds one to those in the file. Where that cannot be kept, the longest pause is due: nothing would end a loop.
-func countCrash(path string) (crashes, error) {
+// countCrash adds one to those of the folder. Where that cannot be kept, the longest pause is due: nothing would end a loop.
+func countCrash(folder string) (crashes, error) {
+	supervised := os.Remove(filepath.Join(folder, supervisedName)) == nil
+	path := filepath.Join(folder, crashesName)
 	var before crashes
 	b, err := os.ReadFile(path)
 	if err == nil {
@@ -77,7 +106,7 @@ func countCrash(path string) (crashes, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return unknownCrashes(), fmt.Errorf("cannot count the ends of etcdsup: %w", err)
 	}
-	c := before.another(process.BootID(), process.BootTime())
+	c := before.another(process.BootID(), process.BootTime(), supervised)
 	if b, err = json.Marshal(c); err == nil {
 		err = os.WriteFile(path, b, config.FileMode)
 	}

@@ -15,11 +15,14 @@ import (
 func TestCrashPauses(t *testing.T) {
 	c, now := crashes{}, time.Hour
 	for _, want := range []int64{0, 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000} {
-		c = c.another("boot", now)
+		c = c.another("boot", now, false)
 		if got := c.pause().Milliseconds(); got != want {
 			t.Errorf("after %d: %d ms, want %d", c.InRow, got, want)
 		}
 		now += c.pause() + time.Second
+	}
+	if c = c.another("boot", now, true); c.pause() > 0 {
+		t.Errorf("after one that has supervised: %v", c.pause())
 	}
 	if p := (crashes{Boot: "boot", InRow: 1 << 40}).pause(); p != longestPause {
 		t.Errorf("after very many: %v", p)
@@ -27,7 +30,7 @@ func TestCrashPauses(t *testing.T) {
 }
 
 func TestCrashesAreForgotten(t *testing.T) {
-	c := crashes{Boot: "boot", At: time.Hour, InRow: 9}
+	c := crashes{Boot: "boot", At: time.Hour, InRow: 9, Failed: 9}
 	for name, tt := range map[string]struct {
 		boot string
 		now  time.Duration
@@ -39,27 +42,37 @@ func TestCrashesAreForgotten(t *testing.T) {
 		"another boot":     {"other", time.Hour + time.Second, 1},
 		"from before that": {"boot", time.Minute, 1},
 	} {
-		if got := c.another(tt.boot, tt.now).InRow; got != tt.want {
+		if got := c.another(tt.boot, tt.now, false).Failed; got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
 	}
 }
 
 func TestCountCrash(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "crashes.json")
+	folder := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for want := range 4 {
-		c, err := countCrash(path)
-		if err != nil || c.InRow != want+1 || c.Boot != process.BootID() {
+		c, err := countCrash(folder)
+		if err != nil || c.InRow != want+1 || c.Failed != want+1 || c.Boot != process.BootID() {
 			t.Fatalf("%+v, %v", c, err)
 		}
 	}
-	if err := os.WriteFile(path, []byte("{garbage"), 0o600); err != nil {
-		t.Fatal(err)
+	write(supervisedName, "")
+	for _, want := range []int{0, 1} {
+		if c, err := countCrash(folder); err != nil || c.InRow != 5+want || c.Failed != want {
+			t.Errorf("after one that has supervised: %+v, %v", c, err)
+		}
 	}
-	if c, err := countCrash(path); err != nil || c.InRow != 1 {
+	write(crashesName, "{garbage")
+	if c, err := countCrash(folder); err != nil || c.InRow != 1 {
 		t.Errorf("after garbage: %+v, %v", c, err)
 	}
-	if c, err := countCrash(filepath.Join(path, "no", "folder")); err == nil || c.pause() != longestPause {
+	if c, err := countCrash(filepath.Join(folder, "none")); err == nil || c.pause() != longestPause {
 		t.Errorf("not kept: %+v, %v", c, err)
 	}
 }
@@ -74,7 +87,7 @@ func TestBrake(t *testing.T) {
 			t.Errorf("without a folder: %v after %v", err, time.Since(began))
 		}
 		g.env = []string{"STATE_DIRECTORY=" + t.TempDir()}
-		for range freeCrashes + 2 {
+		for range freeFailures + 2 {
 			if err := g.brake(t.Context()); err != nil {
 				t.Error(err)
 			}

@@ -486,6 +486,7 @@ func (d *daemon) beginServing(ln *control.Listener) {
 func (d *daemon) serveControl(ctx context.Context, ln net.Listener) {
 	select {
 	case <-d.loop.Begun():
+		d.tellSupervised()
 	case <-ctx.Done():
 	}
 	access := control.Access{UID: os.Geteuid(), Group: d.cfg.Control.Group}

@@ -126,11 +126,11 @@ func testStartFails(_ *testing.T, s *service) {
 	s.configure("    no-such-flag: 1\n")
 	s.Exec("systemctl", "restart", s.unit) // it fails
 	var crashes struct {
-		InRow int `json:"in_row"`
+		Failed int
 	}
 	s.await("several ends in a row", func() bool {
 		out, _, _ := s.Exec("cat", s.dir()+"/crashes.json")
-		return json.Unmarshal([]byte(out), &crashes) == nil && crashes.InRow >= 5
+		return json.Unmarshal([]byte(out), &crashes) == nil && crashes.Failed >= 5
 	})
 	s.await("a wait", func() bool {
 		return strings.Contains(s.Must("journalctl", "-u", s.unit, "-o", "cat", "-n", "50"), "in a row: the next start waits")
