@@ -299,6 +299,8 @@ cmd__supervise() {
 	ip=$(cat "$lab/ip")
 	if [ -n "$ip" ]; then
 		sw=$(pid_of "$DIR/switch")
+		# that of the boot before, whose namespace the kernel takes away in its own time
+		nsenter -t "$sw" -n ip link del "ve-$name" 2>/dev/null || :
 		# an address of its own for good: the others would send to that of the boot before for up to some minutes
 		# shellcheck disable=SC2046
 		ip link add eth0 address "$(printf '02:00:%02x:%02x:%02x:%02x' $(tr . ' ' <<<"${ip%/*}"))" type veth peer name "ve-$name" netns "$sw"
