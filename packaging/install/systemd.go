@@ -315,9 +315,12 @@ func (m systemd) start(ctx context.Context, name string) error {
 	if err == nil || ctx.Err() != nil {
 		return firstError(ctx.Err(), err)
 	}
-	why := m.property(ctx, name, "Result")
-	lines, _ := run(ctx, "journalctl", "-u", name, "-n", "8", "-o", "cat", "--no-pager") // there may be no journal
-	return fmt.Errorf("systemd says %s; the last lines of %s:\n%s", why, name, lines)
+	why := "systemd says " + m.property(ctx, name, "Result")
+	if m.isActive(ctx, name) { // the result of the one before is gone
+		why = "it has ended, and systemd starts it again"
+	}
+	lines, _ := run(ctx, "journalctl", "-u", name, "-n", "20", "-o", "cat", "--no-pager") // there may be no journal
+	return fmt.Errorf("%s; the last lines of %s:\n%s", why, name, lines)
 }
 
 // owns looks at the cgroup: a service's processes stay in its own, or below it.
