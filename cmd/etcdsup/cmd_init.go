@@ -57,11 +57,18 @@ written all the same.`,
   etcdsup init --from etcd.service
   etcdsup init --from-pid $(pgrep -x etcd)
   etcdsup init --take-over $(pgrep -x etcd) --plan
-  etcdsup init --take-over $(pgrep -x etcd) --yes`,
+  etcdsup init --take-over $(pgrep -x etcd) --yes
+  etcdsup init --back`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("take-over") {
+			changed := cmd.Flags().Changed
+			if o.back || changed("take-over") {
 				return g.takeOver(cmd.Context(), o)
+			}
+			for _, name := range []string{"plan", "yes", "user", "timeout"} {
+				if changed(name) {
+					return failf(exitUsage, "name the process that runs etcd: init --take-over $(pgrep -x etcd)", "cannot use --%s alone: it is for --take-over", name)
+				}
 			}
 			return g.init(cmd.Context(), o)
 		},
@@ -75,7 +82,7 @@ written all the same.`,
 	f.IntVar(&o.takeOver, "take-over", 0, "change over to the service: process of the etcd that runs, or of its supervise")
 	f.BoolVar(&o.plan, "plan", false, "with --take-over: only show what would be done")
 	f.BoolVarP(&o.yes, "yes", "y", false, "with --take-over: do not ask")
-	f.BoolVar(&o.back, "back", false, "with --take-over: put the old way back, after one that was cut off")
+	f.BoolVar(&o.back, "back", false, "put the old way back, after a --take-over that was cut off")
 	f.StringVar(&o.user, "user", "", "with --take-over: run the service as this `USER` (default: the owner of the data)")
 	f.DurationVarP(&o.timeout, "timeout", "t", 2*time.Minute, "with --take-over: put the old way back when etcd is not ready after this long")
 	mustRegister(cmd.RegisterFlagCompletionFunc("from-kind", cobra.FixedCompletions(kindNames(), cobra.ShellCompDirectiveNoFileComp)))

@@ -150,6 +150,8 @@ func TestInitRefuses(t *testing.T) {
 		{exitUsage, "cannot use --from-kind alone", []string{"--from-kind", "unit"}},
 		{exitFailure, "none runs below it", []string{"--from-pid", strconv.Itoa(os.Getpid())}},
 		{exitUsage, "there is none of this number", []string{"--from-pid", "-4"}},
+		{exitUsage, "cannot use --plan alone", []string{"--plan"}},
+		{exitUsage, "cannot use --user alone", []string{"--print", "--user", "etcd"}},
 		{exitUsage, "cannot read both", []string{"--from-pid", "1", "--from", "x"}},
 	} {
 		file := filepath.Join(t.TempDir(), "c.yaml")

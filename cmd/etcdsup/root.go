@@ -144,7 +144,23 @@ func newRoot(g *globals) *cobra.Command {
 		root.AddCommand(c(g))
 	}
 	g.explainArgs(root)
+	mendHelp(root)
 	return root
+}
+
+// mendHelp makes help of what does not exist an error, which it is not by itself, and gives it an example.
+func mendHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	mustRegister(err)
+	help.Example = "  etcdsup help mode join"
+	help.Args = func(_ *cobra.Command, args []string) error {
+		_, unknown, err := root.Find(args)
+		if err == nil && len(unknown) > 0 {
+			err = fmt.Errorf("cannot help with %q: there is no such command", strings.Join(args, " "))
+		}
+		return err
+	}
 }
 
 // explainArgs makes each command that refuses its arguments say how it is typed, and whose help to see.

@@ -52,6 +52,8 @@ func TestWrongArgumentsNameTheCommandsOwnForm(t *testing.T) {
 		"completion":      "it is typed as etcdsup completion bash|zsh|fish\n  → see etcdsup completion --help\n",
 		"completion tcsh": "it is typed as etcdsup completion bash|zsh|fish\n",
 		"member remove":   "it is typed as etcdsup member remove MEMBER [flags]\n",
+		"help bogus":      "unknown command \"bogus\"",
+		"help member add": "cannot help with \"member add\"",
 		"config chek":     "did you mean \"check\"\n  → see etcdsup config --help\n",
 	} {
 		in(t, t.TempDir(), strings.Fields(line)...).want(t, exitUsage, "", want)

@@ -179,7 +179,7 @@ func (t *takeOver) putBack(ctx context.Context, cause error) error {
 	}
 	t.after = nil
 	if err := t.back(ctx); err != nil {
-		return failf(exitFailure, "once that is mended: "+t.g.commandLine("init --take-over 1 --back"),
+		return failf(exitFailure, "once that is mended: "+t.g.commandLine("init --back"),
 			"cannot put the old way back: %w; it was to be put back because: %w", err, cause)
 	}
 	if !t.stopped.IsZero() {

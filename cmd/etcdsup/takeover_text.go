@@ -75,7 +75,7 @@ func (g *globals) beginTakeOver(ctx context.Context, o initOptions) (*takeOver, 
 		fmt.Fprintf(g.err, "a take-over that began at %s is on record, with %q as its last step\n", t.Began.Local().Format(time.DateTime), t.Step)
 	}
 	if t.Step == stepBack && !o.back {
-		return nil, failf(exitFailure, g.commandLine("init --take-over 1 --back"), "cannot go on with the take-over: it is on its way back")
+		return nil, failf(exitFailure, g.commandLine("init --back"), "cannot go on with the take-over: it is on its way back")
 	}
 	return t, nil
 }

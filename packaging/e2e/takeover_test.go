@@ -170,6 +170,11 @@ func (o *oldHost) recorded() string {
 	return record.Step
 }
 
+// oldWay lists etcd and what keeps it, with their users.
+func (o *oldHost) oldWay() string {
+	return o.Must("sh", "-c", `ps -eo user,args | grep -E 'etc[d]|supervis[e]' | sort`)
+}
+
 // TestTakeOverPutsTheOldWayBack: the service cannot run etcd, so it is as before, with the data that clients wrote.
 func TestTakeOverPutsTheOldWayBack(t *testing.T) {
 	t.Parallel()
@@ -187,13 +192,16 @@ func TestTakeOverPutsTheOldWayBack(t *testing.T) {
 			start(t, o)
 			pid := o.awaitEtcd()
 			o.put("a", "before")
-			before := o.Must("sh", "-c", "ps -eo user,args | grep [s]rv/etcd | sort")
+			before := o.oldWay()
 			puts := loadtest.Start(t, o.dial())
 			o.await("puts", func() bool { return puts.Count() > 100 })
 			if _, errOut, code := o.Exec(binary, "init", "--take-over", pid, "--yes"); code != 1 || !strings.Contains(errOut, "--replace") {
 				t.Errorf("over a configuration that exists: %d, %s", code, errOut)
 			}
 			out := o.cli(10, "init", "--take-over", pid, "--yes", "--replace", "--timeout", "10s")
+			if !strings.Contains(out, "cannot run /srv/etcd/etcd: permission denied") {
+				t.Errorf("the cause is not named in\n%s", out)
+			}
 			t.Log(out)
 			served := puts.Count()
 			o.await("puts go on", func() bool { return puts.Count() > served+100 })
@@ -201,7 +209,7 @@ func TestTakeOverPutsTheOldWayBack(t *testing.T) {
 			t.Log(puts)
 			puts.ExpectNoFailure(t)
 			o.expectKey("a", "before")
-			if after := o.Must("sh", "-c", "ps -eo user,args | grep [s]rv/etcd | sort"); after != before {
+			if after := o.oldWay(); after != before || !strings.Contains(before, "etcd") {
 				t.Errorf("before:\n%s\nafter:\n%s", before, after)
 			}
 			if got := o.Read("/etc/etcdsup/default.yaml"); got != "log:\n  max_size: 7MiB\n" {
@@ -242,7 +250,7 @@ func TestTakeOverGoesOn(t *testing.T) {
 	})
 	t.Run("killed, and put back", func(t *testing.T) {
 		o := cutOff(t)
-		t.Log(o.cli(0, "init", "--take-over", "1", "--back"))
+		t.Log(o.cli(0, "init", "--back"))
 		o.awaitEtcd()
 		o.expectKey("a", "before")
 		o.Sh("test ! -e /etc/systemd/system/etcdsup.service; pgrep -x supervise")
@@ -268,7 +276,7 @@ func TestTakeOverRefuses(t *testing.T) {
 		args []string
 	}{
 		{1, "the process is gone", []string{"--take-over", "1000000"}},
-		{1, "no take-over of instance", []string{"--take-over", pid, "--back"}},
+		{1, "no take-over of instance", []string{"--back"}},
 		{2, "--yes", []string{"--take-over", pid}},
 		{2, "leave --config out", []string{"--take-over", pid, "--yes", "--config", "/etc/x.yaml"}},
 	} {
