@@ -108,7 +108,27 @@ func execute(ctx context.Context, args []string, s streams) int {
 	if err == nil && g.stay != nil {
 		err = g.stay(ctx)
 	}
+	if err != nil && wantsJSON(args) {
+		g.output = outputJSON
+	}
 	return exitCode(g, err)
+}
+
+// wantsJSON looks for -o json where flags were not read, as beside an unknown command, or are a command's own.
+func wantsJSON(args []string) bool {
+	for i, arg := range args {
+		switch arg {
+		case "--":
+			return false
+		case "-o", "--output":
+			if i+1 < len(args) && args[i+1] == outputJSON {
+				return true
+			}
+		case "-o" + outputJSON, "-o=" + outputJSON, "--output=" + outputJSON:
+			return true
+		}
+	}
+	return false
 }
 
 // obey carries out what the command line says, but for what stays: nobody holds the commands any longer when it returns.

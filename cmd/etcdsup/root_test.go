@@ -45,6 +45,24 @@ func TestUsageFaultsAreExitCode2(t *testing.T) {
 	}
 }
 
+// TestFaultsAreJSONWhereThatIsAskedFor, also where the command line is refused before its flags are read.
+func TestFaultsAreJSONWhereThatIsAskedFor(t *testing.T) {
+	for line, code := range map[string]int{
+		"-o json bogus": exitUsage, "bogus --output=json": exitUsage, "logs --bogus -ojson": exitUsage, "status extra -o json": exitUsage,
+		"logs -o json": exitFailure, "status -o=json": exitNoDaemon,
+	} {
+		r := in(t, t.TempDir(), strings.Fields(line)...)
+		var said struct {
+			Error string
+			Exit  int
+		}
+		if err := json.Unmarshal([]byte(r.err), &said); err != nil || said.Error == "" || said.Exit != code || r.code != code {
+			t.Errorf("%s: %v, %+v", line, err, r)
+		}
+	}
+	in(t, t.TempDir(), "bogus", "--", "-o", "json").want(t, exitUsage, "", "etcdsup: unknown command")
+}
+
 // TestWrongArgumentsNameTheCommandsOwnForm, and not the program's help.
 func TestWrongArgumentsNameTheCommandsOwnForm(t *testing.T) {
 	for line, want := range map[string]string{
