@@ -36,19 +36,25 @@ func (d *daemon) withLog(st *status.Status) *status.Status {
 }
 
 // Watch tells of each newer status.
-func (d *daemon) Watch() (<-chan struct{}, func()) {
+func (d *daemon) Watch() (<-chan struct{}, func()) { return tellChanges(d.loop.Changed, d.loop.Done()) }
+
+// tellChanges gives a word after each change until over or the returned function's call: who looks first when it has
+// returned, and again after each word, has seen the last one. changed gives the channel that the next change closes.
+func tellChanges(changed func() <-chan struct{}, over <-chan struct{}) (<-chan struct{}, func()) {
 	news, done := make(chan struct{}, 1), make(chan struct{})
-	go func() { // ends with the returned function, or with the loop
+	next := changed() // in time: a change after the first look closes it, and so does one after a later look
+	go func() {       // ends with the returned function, or with over
 		for {
 			select {
-			case <-d.loop.Changed():
+			case <-next:
+				next = changed()
 				select {
 				case news <- struct{}{}:
 				default:
 				}
 			case <-done:
 				return
-			case <-d.loop.Done():
+			case <-over:
 				return
 			}
 		}
