@@ -40,10 +40,11 @@ func (c crashes) another(boot string, now time.Duration, supervised bool) crashe
 	if c.Boot != boot || now < c.At || now-c.At > crashesForget+c.pause() {
 		c = crashes{}
 	}
+	c = crashes{Boot: boot, At: now, InRow: c.InRow + 1, Failed: c.Failed + 1}
 	if supervised {
-		c.Failed = -1
+		c.Failed = 0
 	}
-	return crashes{Boot: boot, At: now, InRow: c.InRow + 1, Failed: c.Failed + 1}
+	return c
 }
 
 // pause is how long the next start is to wait.
@@ -57,8 +58,10 @@ func (c crashes) pause() time.Duration {
 	return pause
 }
 
-// The files in the folder that systemd made for the service.
+// The folder that systemd made for the service, by the variable that names it, and what is in it.
 const (
+	stateFolderEnv = "STATE_DIRECTORY"
+
 	crashesName    = "crashes.json"
 	supervisedName = "supervised" // there from the moment that etcdsup supervises until its end was counted
 )
@@ -73,9 +76,6 @@ func (d *daemon) tellSupervised() {
 		d.log.Warn("start not noted", zap.Error(err))
 	}
 }
-
-// stateFolderEnv is the variable in which systemd names the folder.
-const stateFolderEnv = "STATE_DIRECTORY"
 
 // brake counts a crash in the folder that systemd made for the service, and waits for as long as it is due. Without that
 // folder nobody starts us again at once.

@@ -16,8 +16,7 @@ func TestCluster(t *testing.T) {
 	all := dial(t, ms...)
 	put(t, all, 50)
 	l := addLearner(t, all, ms)
-	leader := ask(t, all, ms[0]).Leader
-	i := slices.IndexFunc(ms, func(m *etcdtest.Member) bool { return ask(t, all, m).Header.MemberId == leader })
+	i := slices.IndexFunc(ms, func(m *etcdtest.Member) bool { st := ask(t, all, m); return st.Header.MemberId == st.Leader })
 	if i < 0 {
 		t.Fatal("no leader")
 	}
