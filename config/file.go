@@ -83,7 +83,7 @@ func (r *reader) syntax(err error) {
 	remedy := "mend the YAML here or just before; `etcdsup config example` shows the form"
 	var fault *yaml.SyntaxError
 	if !errors.As(err, &fault) || fault.Token == nil {
-		r.faultAt(1, 1, "cannot read the file as YAML: "+printable(strings.SplitN(err.Error(), "\n", 2)[0]), remedy)
+		r.faultAt(1, 1, "cannot read the file as YAML: "+strings.SplitN(err.Error(), "\n", 2)[0], remedy)
 		return
 	}
 	if strings.Contains(fault.Message, "'\t'") {
@@ -91,7 +91,7 @@ func (r *reader) syntax(err error) {
 	}
 	at := r.token(fault.Token)
 	at.width = 1
-	r.fault(at, "", "cannot read the file as YAML: "+printable(fault.Message), remedy)
+	r.fault(at, "", "cannot read the file as YAML: "+fault.Message, remedy)
 }
 
 func (r *reader) body(file *ast.File) ast.Node {
@@ -179,7 +179,7 @@ func (r *reader) pair(prefix, base string, at place, value ast.Node) {
 }
 
 func (r *reader) unknown(name string, at place) {
-	what := fmt.Sprintf("cannot use the key %q: etcdsup has none of this name", printable(name))
+	what := fmt.Sprintf("cannot use the key %q: etcdsup has none of this name", name)
 	r.fault(at, name, what, unknownRemedy(name))
 }
 

@@ -16,7 +16,7 @@ func FuzzLoad(f *testing.F) {
 		file, _ := marked(text)
 		f.Add(file)
 	}
-	for _, text := range []string{"", "\xff\xfe", "a: &x [*x]", "{", "? a\n: b", "etcd: {args: {name: [a, b], \"\": x}}", "log: {dir: /a}\n\r\n...\n---\n", strings.Repeat("[", 500)} {
+	for _, text := range []string{"", "\xff\xfe", "a: &x [*x]", "{", "? a\n: b", "etcd: {args: {name: [a, b], \"\": x}}", "log: {dir: /a}\n\r\n...\n---\n", "etcd:\n env:\n  \x1b:", "|\n", "--- |\n\n", strings.Repeat("[", 500)} {
 		f.Add(text)
 	}
 	folder := f.TempDir()

@@ -21,12 +21,12 @@ type Problem struct {
 	Width   int    `json:"width,omitempty"` // characters under which the caret goes
 }
 
-// Error is the problem in one line, without its remedy.
+// Error is the problem in one line, without its remedy. What a user's file says in it cannot steer a terminal.
 func (p Problem) Error() string {
 	if where := p.where(); where != "" {
-		return where + ": " + p.What
+		return printable(where + ": " + p.What)
 	}
-	return p.What
+	return printable(p.What)
 }
 
 func (p Problem) where() string {
@@ -44,11 +44,11 @@ func (p Problem) Pretty() string {
 	var b strings.Builder
 	b.WriteString(p.Error())
 	b.WriteByte('\n')
-	if p.Excerpt != "" {
+	if p.Excerpt != "" || p.Line > 0 {
 		p.writeExcerpt(&b)
 	}
 	if p.Remedy != "" {
-		b.WriteString("  → " + p.Remedy + "\n")
+		b.WriteString("  → " + printable(p.Remedy) + "\n")
 	}
 	return b.String()
 }
