@@ -51,6 +51,7 @@ func FuzzJournal(f *testing.F) {
 	f.Add(slices.Concat(data[:len(data)/2], []byte("\n"), data[len(data)/2:]))
 	f.Add([]byte("\n\n"))
 	f.Add([]byte(`{"crc":"00000000","n":1}` + "\n"))
+	f.Add([]byte(`{"crc":"00000000","n":1,"format":1,"plan":{"steps":[{"name":"a"}]},"outcome":"done"}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		mended := remadeWith(data, "crc", crcDigits, func(_ string, rest []byte) string { return crc(rest) })
 		for _, data := range [][]byte{data, mended} {

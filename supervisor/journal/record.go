@@ -121,5 +121,5 @@ func endsForSure(data []byte) bool {
 		return false
 	}
 	r, ok := decode(data[bytes.LastIndexByte(data, '\n')+1:])
-	return ok && isEnd(r.Outcome)
+	return ok && r.N > 1 && isEnd(r.Outcome)
 }

@@ -153,6 +153,9 @@ func (s *State) begin(r record) error {
 	if r.Format < 1 || r.Plan == nil {
 		return errors.New("there is no plan")
 	}
+	if r.Step != "" || r.Outcome != "" {
+		return errors.New("says more than the plan")
+	}
 	if err := checkPlan(*r.Plan); err != nil {
 		return err
 	}
