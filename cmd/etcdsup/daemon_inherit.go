@@ -19,7 +19,7 @@ import (
 
 // inheritLock goes on with the lock of the instance, which was never let go.
 func (d *daemon) inheritLock() error {
-	lock, err := d.g.handed.file(fdInstanceLock)
+	lock, err := d.g.handed.File(fdInstanceLock)
 	if err != nil {
 		return err
 	}
@@ -37,12 +37,12 @@ func (d *daemon) inheritSink() (*logsink.Pipe, error) {
 	if !h.open() {
 		return nil, nil
 	}
-	if h.sink == nil {
-		d.log.Error("log not taken over", zap.Error(h.err))
+	if h.reading.Sink == nil {
+		d.log.Error("log not taken over", zap.Error(h.reading.Err))
 		return nil, nil
 	}
-	d.sink = h.sink
-	return h.pipe, d.sink.Reconfigure(logOptions(d.cfg))
+	d.sink = h.reading.Sink
+	return h.reading.Pipe, d.sink.Reconfigure(logOptions(d.cfg))
 }
 
 func (d *daemon) openNotify() (*supervisor.Notify, error) {

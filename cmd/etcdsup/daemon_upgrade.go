@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"github.com/etcdsup/etcdsup/cmd/etcdsup/relay"
 	"github.com/etcdsup/etcdsup/logsink"
 	"github.com/etcdsup/etcdsup/supervisor"
 	"github.com/etcdsup/etcdsup/supervisor/control"
@@ -28,7 +29,7 @@ const codeCannot = "cannot-take-over"
 // formats are the forms of all that one etcdsup leaves to the next one, on disk, in memory and in a handover.
 func formats() map[string]int {
 	all := supervisor.Formats()
-	all["journal"], all["ledger"], all["handover"] = journal.Format, logsink.LedgerVersion, handoverVersion
+	all["journal"], all["ledger"], all["handover"] = journal.Format, logsink.LedgerVersion, relay.Version
 	return all
 }
 
@@ -168,8 +169,9 @@ const quietFor = 10 * time.Second
 // give makes ready, in the order in which it is undone, and executes the new one.
 func (d *daemon) give(u *status.Upgrade, exe *os.File, within time.Duration) error {
 	h := &handover{
-		Version: handoverVersion, PID: os.Getpid(), Path: d.installed, Upgrade: u, State: d.cfg.StateDir(), Socket: d.cfg.Control.Socket,
-		Notify: d.machine.Notify, Sink: d.sink.Options(), FDs: map[string]int{}, Args: os.Args, Env: forSuccessor(d.g.env),
+		Log:  relay.Log{Version: relay.Version, PID: os.Getpid(), Sink: d.sink.Options(), FDs: map[string]int{}},
+		Path: d.installed, Upgrade: u, State: d.cfg.StateDir(), Socket: d.cfg.Control.Socket, Notify: d.machine.Notify,
+		Args: os.Args, Env: forSuccessor(d.g.env),
 		calledOff: func() bool { return len(d.signals) > 0 || d.obeying.Load() },
 	}
 	defer func() { // all that is still here is not needed
@@ -227,7 +229,7 @@ func (d *daemon) guardOrder(u *status.Upgrade, within time.Duration) guardOrder 
 
 // gather makes a descriptor of everything that is to survive.
 func (d *daemon) gather(h *handover) (err error) {
-	for name, f := range map[string]*os.File{fdInstanceLock: d.lock, fdOutput: d.machine.Pipe[0], fdLedger: d.machine.Pipe[1]} {
+	for name, f := range map[string]*os.File{fdInstanceLock: d.lock, relay.Output: d.machine.Pipe[0], relay.Ledger: d.machine.Pipe[1]} {
 		if h.FDs[name], err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 			return fmt.Errorf("cannot hand over the %s: %w", name, err)
 		}

@@ -4,32 +4,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
-	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/etcdsup/etcdsup/logsink"
+	"github.com/etcdsup/etcdsup/cmd/etcdsup/relay"
 	"github.com/etcdsup/etcdsup/supervisor/process"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
-// handoverEnv names the descriptor of what one etcdsup hands over to the next one in the same process.
-const handoverEnv = "ETCDSUP_HANDOVER"
-
-// handoverVersion is the form of a handover. One that has another is refused when the new executable is asked.
-const handoverVersion = 1
-
-// The descriptors that are handed over, by name.
+// The descriptors that are handed over, by name; those of the log are in package relay.
 const (
 	fdInstanceLock = "instance-lock"
 	fdControl      = "control"
 	fdNotify       = "notify"
-	fdOutput       = "output"
-	fdLedger       = "ledger"
 	fdOld          = "old"   // the executable that is replaced
 	fdGuard        = "guard" // the way to the guard
 )
@@ -37,17 +26,14 @@ const (
 // handover is what one etcdsup leaves to the one that takes its place in the same process. What is not in it is on disk,
 // as after any other end of an etcdsup.
 type handover struct {
-	Version int             `json:"version"`
-	PID     int             `json:"pid"`
-	At      time.Duration   `json:"at_ns"` // boot clock, when it was given away
-	Path    string          `json:"path"`  // of the installed executable
+	relay.Log
+
+	Path    string          `json:"path"` // of the installed executable
 	Upgrade *status.Upgrade `json:"upgrade"`
 	Back    bool            `json:"back,omitempty"` // the old one gets it back
 	State   string          `json:"state"`          // folder that it belongs to
 	Socket  string          `json:"socket"`
 	Notify  string          `json:"notify"` // path of the socket
-	Sink    logsink.Options `json:"sink"`
-	FDs     map[string]int  `json:"fds"`
 
 	// What the process was started with. The one that comes back gets just that.
 	Args []string `json:"args"`
@@ -55,54 +41,38 @@ type handover struct {
 
 	calledOff func() bool // we are told to end in the last moment; may be nil
 
-	healthy bool // it was said that we supervise: nobody comes back any more
-	// The sink, which runs before anything else does; nil: err says why not.
-	pipe *logsink.Pipe
-	sink *logsink.Sink
-	err  error
+	healthy bool           // it was said that we supervise: nobody comes back any more
+	reading *relay.Reading // etcd's output, since before main
 }
 
-// receiveHandover takes what an etcdsup before us in this process has left, and reads etcd's output from then on. It is
-// called first of all: nobody else does. It is nil where there was none.
+// receiveHandover takes what an etcdsup before us in this process has left. It is nil where there was none.
 func receiveHandover() *handover {
-	text := os.Getenv(handoverEnv)
-	if text == "" {
+	h := new(handover)
+	err := relay.Read(h)
+	_ = os.Unsetenv(relay.Env) // fails for a name without sense only
+	switch {
+	case errors.Is(err, relay.ErrNothing):
 		return nil
+	case err == nil:
+		err = h.accept()
 	}
-	_ = os.Unsetenv(handoverEnv) // fails for a name without sense only
-	h, err := readHandover(text)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "etcdsup: cannot read what was handed over:", err)
 		return nil
 	}
-	h.startSink()
 	return h
 }
 
-func readHandover(text string) (*handover, error) {
-	fd, err := strconv.Atoi(text)
-	if err != nil || fd < 3 {
-		return nil, fmt.Errorf("%s is %q, no descriptor", handoverEnv, text)
+func (h *handover) accept() error {
+	if err := h.Check(); err != nil {
+		return err
 	}
-	if err := process.Inherited([]int{fd}); err != nil {
-		return nil, err
+	if h.Upgrade == nil || relay.Begun == nil {
+		return errors.New("it says nothing of an upgrade")
 	}
-	f := os.NewFile(uintptr(fd), "handover")
-	defer f.Close()
-	h := new(handover)
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	if err := json.NewDecoder(f).Decode(h); err != nil {
-		return nil, err
-	}
-	switch {
-	case h.Version != handoverVersion:
-		return nil, fmt.Errorf("its version is %d, and this etcdsup reads %d", h.Version, handoverVersion)
-	case h.PID != os.Getpid() || h.Upgrade == nil:
-		return nil, errors.New("it is meant for another process")
-	}
-	return h, process.Inherited(h.numbers())
+	h.reading = relay.Begun
+	h.Upgrade.Gap = h.reading.Gap
+	return process.Inherited(h.numbers())
 }
 
 func (h *handover) numbers() (fds []int) {
@@ -110,47 +80,6 @@ func (h *handover) numbers() (fds []int) {
 		fds = append(fds, fd)
 	}
 	return fds
-}
-
-// startSink goes on with etcd's output by the settings of the etcdsup before us: our own are read later.
-func (h *handover) startSink() {
-	fifo, err := h.file(fdOutput)
-	if err != nil {
-		h.err = err
-		return
-	}
-	ledger, err := h.file(fdLedger)
-	if err != nil {
-		h.err = errors.Join(err, fifo.Close())
-		return
-	}
-	if h.pipe, h.err = logsink.KeepPipe(fifo, ledger); h.err != nil {
-		return
-	}
-	if h.sink, h.err = logsink.Start(h.pipe, h.Sink); h.err == nil {
-		h.Upgrade.Gap = process.BootTime() - h.At
-	}
-}
-
-// dup is a copy of a descriptor that was handed over. The one that was stays until it is sure that nobody comes back.
-func (h *handover) dup(name string) (int, error) {
-	fd, ok := h.FDs[name]
-	if !ok {
-		return -1, fmt.Errorf("no %s was handed over", name)
-	}
-	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("cannot use the %s that was handed over: %w", name, err)
-	}
-	return own, nil
-}
-
-func (h *handover) file(name string) (*os.File, error) {
-	fd, err := h.dup(name)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
 // give hands over to the executable: it returns only when that fails, and then all is as before.
@@ -162,7 +91,7 @@ func (h *handover) give(exe *os.File) error {
 	f := os.NewFile(uintptr(fd), "handover")
 	defer f.Close()
 	return process.Replace(process.Replacement{
-		Exe: exe, Args: h.Args, Env: append(slices.Clone(h.Env), fmt.Sprintf("%s=%d", handoverEnv, fd)), Keep: append(h.numbers(), fd),
+		Exe: exe, Args: h.Args, Env: append(slices.Clone(h.Env), fmt.Sprintf("%s=%d", relay.Env, fd)), Keep: append(h.numbers(), fd),
 		Last: func() error {
 			if h.calledOff != nil && h.calledOff() {
 				return errEnding
@@ -191,7 +120,7 @@ func (h *handover) comeBack(why error) error {
 	if h.Back {
 		return why
 	}
-	old, err := h.file(fdOld)
+	old, err := h.File(fdOld)
 	if err != nil {
 		return errors.Join(why, err)
 	}

@@ -30,10 +30,12 @@ type importRule struct {
 
 // imports are all packages of ours, and which others of ours each may import. A new package needs a row.
 var imports = []importRule{
-	{"cmd/etcdsup", []string{"config/...", "logsink/...", "packaging/...", "supervisor/..."},
+	{"cmd/etcdsup", []string{"cmd/etcdsup/relay", "config/...", "logsink/...", "packaging/...", "supervisor/..."},
 		"the one place where everything meets: control, cluster and log sink reach the loop only from here"},
 	{"cmd/etcdsup/e2e", []string{"config", "supervisor/control", "supervisor/status"},
 		"the program is tested from outside: by its command line, its socket and its files"},
+	{"cmd/etcdsup/relay", []string{"logsink", "supervisor/process"},
+		"it runs before all else, which it can only if it depends on little"},
 	{"config", nil, "a configuration is read without starting anything"},
 	{"packaging/e2e", []string{"supervisor/control", "supervisor/status"},
 		"the installed service is tried from outside, on hosts with a real systemd"},

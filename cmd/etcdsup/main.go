@@ -16,8 +16,7 @@ func main() {
 	if actsAsChild(os.Args) {
 		return
 	}
-	handed := receiveHandover() // nobody reads etcd's output until then
-	os.Exit(execute(context.Background(), os.Args[1:], standardStreams(handed)))
+	os.Exit(execute(context.Background(), os.Args[1:], standardStreams(receiveHandover())))
 }
 
 // actsAsChild does what this executable is there for under other names, those that the daemon gives to its children;
