@@ -37,10 +37,10 @@ func (g *globals) takeOver(ctx context.Context, o initOptions) error {
 	}
 	defer t.forget()
 	if o.back {
-		return t.putBackByHand(ctx)
+		return t.putBackByHand(ctx, o)
 	}
 	if o.plan {
-		return t.tell("nothing was changed", false)
+		return t.tellPlan(t.planText())
 	}
 	if !o.yes {
 		if err := g.confirm(ctx, t.planText()); err != nil {
@@ -54,7 +54,7 @@ func (g *globals) takeOver(ctx context.Context, o initOptions) error {
 	if t.stopped.IsZero() {
 		result = fmt.Sprintf("etcd is kept by %s now", t.plan.Service)
 	}
-	return t.tell(result, true)
+	return t.tell(result)
 }
 
 // beginTakeOver goes on with the one that is on record, or prepares a new one.
@@ -89,22 +89,23 @@ func (t *takeOver) startsAnew(pid int) bool {
 	return err == nil && t.Etcd.ID.BootID != process.BootID() && !strings.Contains(d.Cgroup, "etcdsup")
 }
 
-func (t *takeOver) putBackByHand(ctx context.Context) error {
-	t.stopped = time.Now()
-	if err := t.back(context.WithoutCancel(ctx)); err != nil {
-		return failf(exitFailure, "once that is mended, the same command goes on with it", "cannot put the old way back: %w", err)
+// tellPlan answers --plan.
+func (t *takeOver) tellPlan(text string) error {
+	const result = "nothing was changed"
+	if t.g.json() {
+		return t.g.printJSON(t.outcome(result, false))
 	}
-	t.downtime = time.Since(t.stopped)
-	return t.tell(t.Keeper.Title+" runs etcd again as before", true)
+	return t.g.print(text + result + "\n")
 }
 
-func (t *takeOver) tell(result string, done bool) error {
+func (t *takeOver) outcome(result string, done bool) takeOverOutcome {
+	return takeOverOutcome{Result: result, Done: done, Keeper: t.Keeper.Title, From: masked(t.found), Plan: t.plan, AtBoot: t.atBoot,
+		Before: t.Before, After: t.after, Steps: t.told, Warnings: t.warnings, Downtime: t.downtime}
+}
+
+func (t *takeOver) tell(result string) error {
 	if t.g.json() {
-		return t.g.printJSON(takeOverOutcome{Result: result, Done: done, Keeper: t.Keeper.Title, From: masked(t.found), Plan: t.plan, AtBoot: t.atBoot,
-			Before: t.Before, After: t.after, Steps: t.told, Warnings: t.warnings, Downtime: t.downtime})
-	}
-	if !done {
-		return t.g.print(t.planText() + result + "\n")
+		return t.g.printJSON(t.outcome(result, true))
 	}
 	for _, w := range t.warnings {
 		fmt.Fprintf(t.g.err, "notice: %s\n", printable(w))

@@ -250,7 +250,16 @@ func TestTakeOverGoesOn(t *testing.T) {
 	})
 	t.Run("killed, and put back", func(t *testing.T) {
 		o := cutOff(t)
-		t.Log(o.cli(0, "init", "--back"))
+		if plan := o.cli(0, "init", "--back", "--plan"); !strings.Contains(plan, "have etcd started again by") || !strings.Contains(plan, "nothing was changed") {
+			t.Error(plan)
+		}
+		if out := o.cli(2, "init", "--back"); !strings.Contains(out, "--yes") {
+			t.Error(out)
+		}
+		if step := o.recorded(); step != "release" {
+			t.Errorf("neither a plan nor a question changes anything, but the take-over is at %q", step)
+		}
+		t.Log(o.cli(0, "init", "--back", "--yes"))
 		o.awaitEtcd()
 		o.expectKey("a", "before")
 		o.Sh("test ! -e /etc/systemd/system/etcdsup.service; pgrep -x supervise")
