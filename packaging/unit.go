@@ -5,6 +5,7 @@ import (
 	"cmp"
 	_ "embed"
 	"strings"
+	"sync"
 	"text/template"
 
 	"github.com/etcdsup/etcdsup/config"
@@ -13,7 +14,7 @@ import (
 //go:embed unit.service
 var unitText string
 
-var unitTemplate = template.Must(template.New("unit").Parse(unitText))
+var unitTemplate = sync.OnceValue(func() *template.Template { return template.Must(template.New("unit").Parse(unitText)) })
 
 // Unit is one unit file. The zero value of a field is its usual value.
 type Unit struct {
@@ -49,7 +50,7 @@ func (u Unit) Text() string {
 		v.Select = " -i " + u.Instance
 	}
 	var b strings.Builder
-	if err := unitTemplate.Execute(&b, v); err != nil {
+	if err := unitTemplate().Execute(&b, v); err != nil {
 		panic(err) // a mistake in our own text, which the tests read
 	}
 	return b.String()

@@ -22,6 +22,7 @@ type Marks struct {
 	now  Mark
 	kept Mark // as it is on disk
 	last sighting
+	eye  eye // on the db, for as long as its etcd runs
 
 	disk sync.Mutex // held while the file is written
 	seq  uint64     // of the slot that was written last
@@ -136,6 +137,7 @@ func (m *Marks) reset(to Mark) (aside string, err error) {
 	m.mu.Lock()
 	m.now, m.kept, m.last = to, Mark{}, sighting{}
 	m.mu.Unlock()
+	m.eye.shut() // the data directory may be moved, and its filesystem unmounted
 	if m.made {
 		aside, err = setAsideAs(m.path, "before")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -113,6 +113,11 @@ func (m *Machine) Remember(c Child) (save func() error, err error) {
 	if c != nil {
 		pid = c.Info().PID
 	}
+	if c == nil {
+		m.Marks.eye.shut()
+	} else if m.Marks.unchanged(pid) {
+		return nil, nil
+	}
 	seen, due := m.Marks.due(pid, stampOf(at.db()), time.Now())
 	if !due {
 		return nil, nil
@@ -124,7 +129,18 @@ func (m *Machine) Remember(c Child) (save func() error, err error) {
 	if err := seen.identify(at, m.Marks.Mark(), known); err != nil {
 		return nil, err
 	}
+	if c != nil {
+		m.Marks.eye.open(at.db(), seen.db.id)
+	}
 	return m.Marks.see(seen, at)
+}
+
+// unchanged tells that there is nothing to see since the last sighting of this process. It never waits. What only has
+// another name now, such as the whole data directory, is found when etcd writes next.
+func (m *Marks) unchanged(pid int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last.pid == pid && m.now == m.kept && m.eye.sees(m.last.db)
 }
 
 // due tells whether it is time for another look, and gives the sighting that this one goes on from.

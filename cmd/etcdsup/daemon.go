@@ -259,7 +259,7 @@ func (d *daemon) openMachine(rec supervisor.Record, run *running) error {
 	d.onClose(cage.Close)
 	d.machine = &supervisor.Machine{
 		Config: d.cfg, Output: output{d.sink}, Pipe: []*os.File{pipe.FIFO, pipe.Ledger}, Cage: cage,
-		Asker: caretaker{newAsker(d.cfg), d.door}, Notify: d.cfg.NotifySocket(), Getenv: os.LookupEnv, Telling: telling,
+		Asker: newAsker(d.cfg), Notify: d.cfg.NotifySocket(), Getenv: os.LookupEnv, Telling: telling,
 		Marks: d.openMarks(), Peers: d.peersSay, Unfit: unfit,
 		Version: func(c *config.Config) string { v, _ := etcdVersion(context.Background(), c); return v }, // unknown fits anything
 	}
@@ -390,9 +390,9 @@ func (d *daemon) openLoop(files *supervisor.Files, loaded supervisor.Loaded, run
 	begin.Upgrade = d.lastUpgrade()
 	ear := &entry{what: "notify socket", log: d.log, remake: d.notify.Remake}
 	d.machine.Listens = ear.look
-	begin.Alarm = d.quietAlarm()
 	d.trim = newTrimmer(&ownHeap{})
 	d.onClose(d.trim.stop)
+	begin.Alarm = restful{d.quietAlarm(), d.trim.shed}
 	begin.Moved = d.trim.moved
 	begin.Heart, begin.Shown = d.manager.heart(), d.manager.shown
 	d.loop = supervisor.New(d.machine, files, d.log, d.settings(d.cfg), begin, process.BootID(), process.BootTime)
@@ -424,7 +424,7 @@ const reapEvery = time.Minute
 func (d *daemon) reapOrphans(alarm supervisor.Alarm) {
 	process.ReapWhenever(func() bool {
 		alarm.Set(reapEvery)
-		d.door.look() // etcd may be down: then there are no probes
+		d.door.look()
 		d.trim.woken()
 		return alarm.Wait()
 	}, nil)

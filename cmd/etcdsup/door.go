@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
-
-	"github.com/etcdsup/etcdsup/supervisor"
 )
 
 // entry is a socket that is made anew where somebody has removed its file. Nobody wakes up for that alone: those look who
@@ -44,16 +41,4 @@ func (d *door) look() {
 	if e := d.entry.Load(); e != nil {
 		e.look()
 	}
-}
-
-// caretaker is an asker that looks after the door at each probe.
-type caretaker struct {
-	supervisor.Asker
-	door *door
-}
-
-// Probe asks the health endpoint below url once.
-func (c caretaker) Probe(ctx context.Context, url string) supervisor.Health {
-	c.door.look()
-	return c.Asker.Probe(ctx, url)
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"sync"
 	"time"
+
+	"github.com/etcdsup/etcdsup/supervisor"
 )
 
 const (
@@ -20,7 +22,7 @@ type heap interface {
 	still()            // nothing is collected but by collect
 	lively()           // all is as it was before still
 	collect()          // what is free goes back to the kernel
-	drop()             // and pages that are copies of the executable too
+	drop()             // and pages that are copies of the executable too; safe for several goroutines
 	allocated() uint64 // bytes since the start of the process
 }
 
@@ -86,6 +88,29 @@ func (t *trimmer) woken() {
 	if t.rests {
 		t.wake()
 	}
+}
+
+// shed lets go of pages at rest, and is called by who has just done something that changes nothing and is about to wait:
+// to wake the trimmer's goroutine for it could cost the wake-up of one more thread.
+func (t *trimmer) shed() {
+	t.mu.Lock()
+	rests := t.rests
+	t.mu.Unlock()
+	if rests {
+		t.heap.drop()
+	}
+}
+
+// restful is an alarm that sheds before it waits.
+type restful struct {
+	supervisor.Alarm
+	shed func()
+}
+
+// Wait returns true when the alarm goes off, false once it is closed.
+func (r restful) Wait() bool {
+	r.shed()
+	return r.Alarm.Wait()
 }
 
 func (t *trimmer) wake() {

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -18,7 +19,7 @@ const stillLimit = 64 << 20
 type ownHeap struct {
 	percent int   // as it was before it was still
 	limit   int64 // likewise
-	clean   []mapping
+	clean   atomic.Pointer[[]mapping]
 	stats   runtime.MemStats
 }
 
@@ -35,8 +36,10 @@ func (h *ownHeap) lively() {
 
 // collect returns free memory to the kernel. What it makes itself, it makes before.
 func (h *ownHeap) collect() {
-	h.clean = ownMappings()
-	debug.FreeOSMemory()
+	clean := ownMappings()
+	h.clean.Store(&clean)
+	runtime.GC()         // what lies in a sync.Pool outlives one collection
+	debug.FreeOSMemory() // which is another one
 }
 
 func (h *ownHeap) allocated() uint64 {
@@ -47,8 +50,13 @@ func (h *ownHeap) allocated() uint64 {
 // drop lets go of the executable's own pages: they are clean copies of the file, and come back from the page cache,
 // one fault for each 64 KiB, where they are needed again. A breakpoint that was set since the last collection goes too.
 func (h *ownHeap) drop() {
-	for _, m := range h.clean {
-		_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, m.from, m.to-m.from, syscall.MADV_DONTNEED)
+	clean := h.clean.Load()
+	if clean == nil {
+		return
+	}
+	for _, m := range *clean {
+		// A raw call: an ordinary one wakes the runtime's monitor thread when all else is idle.
+		_, _, _ = syscall.RawSyscall(syscall.SYS_MADVISE, m.from, m.to-m.from, syscall.MADV_DONTNEED)
 	}
 }
 

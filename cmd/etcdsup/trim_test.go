@@ -63,12 +63,15 @@ func TestTrimmerAtRest(t *testing.T) {
 		defer trim.stop()
 		elapse(10 * time.Second)
 		trim.woken() // not at rest yet
+		trim.shed()
 		trim.moved()
 		elapse(14 * time.Second)
 		h.wants(t)
 		elapse(10 * time.Second)
 		h.wants(t, "25s still", "25s collect", "27s drop")
 		trim.woken()
+		h.wants(t, "34s drop")
+		trim.shed()
 		h.wants(t, "34s drop")
 		h.allocate(keepGarbage)
 		trim.woken()
@@ -155,7 +158,7 @@ func TestOwnPagesComeBack(t *testing.T) {
 	h := &ownHeap{}
 	before := h.allocated()
 	h.collect()
-	if len(h.clean) == 0 {
+	if clean := h.clean.Load(); clean == nil || len(*clean) == 0 {
 		t.Fatal("no mapping of the executable found")
 	}
 	h.drop()

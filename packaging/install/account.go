@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // account is the user as whom the service runs.
@@ -63,7 +64,7 @@ func (a account) now() account {
 func (a account) uidNow() int { return a.now().uid }
 func (a account) gidNow() int { return a.now().gid }
 
-var userName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+var userName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`) })
 
 // planAccount makes the user where there is none.
 func (p *planner) planAccount() {
@@ -76,7 +77,7 @@ func (p *planner) planAccount() {
 		return
 	case a.exists:
 		return
-	case !userName.MatchString(name):
+	case !userName().MatchString(name):
 		p.fault("name a user with --user: small letters, digits, '_' and '-', no more than 32", "cannot make the user %q: it is no name for one", name)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"text/template"
 	"time"
 
@@ -22,7 +23,10 @@ import (
 //go:embed scripts
 var scriptFiles embed.FS
 
-var scripts = template.Must(template.New("").Funcs(template.FuncMap{"quote": shellQuote}).ParseFS(scriptFiles, "scripts/*"))
+// scripts are read when they are wanted: a daemon has no use for them.
+var scripts = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{"quote": shellQuote}).ParseFS(scriptFiles, "scripts/*"))
+})
 
 // kind is one of the managers that read one file a service. The library writes that file, from our text, and knows how the
 // service is had started at boot, started and stopped.
@@ -72,11 +76,13 @@ func (s script) Select() string {
 // Base is the folder that the service has for itself.
 func (s script) Base() string { return filepath.Join(StateDir, s.Instance) }
 
-var headLine = regexp.MustCompile(`(?m)^# Made by etcdsup install, for user (\S+), group (\S+), binary (.*)$`)
+var headLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^# Made by etcdsup install, for user (\S+), group (\S+), binary (.*)$`)
+})
 
 // parseHead is what a file of ours was made of, as far as it says; ok is false where it is none.
 func parseHead(text string) (s script, ok bool) {
-	m := headLine.FindStringSubmatch(text)
+	m := headLine().FindStringSubmatch(text)
 	if m == nil {
 		return script{}, false
 	}
@@ -117,7 +123,7 @@ func (m scripted) file(name string) string { return fmt.Sprintf(m.path, name) }
 
 func (m scripted) render(s script) string {
 	var b strings.Builder
-	if err := scripts.ExecuteTemplate(&b, m.text, s); err != nil {
+	if err := scripts().ExecuteTemplate(&b, m.text, s); err != nil {
 		panic(err) // a mistake in our own text, which the tests read
 	}
 	return b.String()
