@@ -88,7 +88,7 @@ func (t *target) carryOut(ctx context.Context, o order, noWait bool) error {
 func (t *target) send(ctx context.Context, o order) (*status.Status, error) {
 	st, err := o.send(t.client, ctx)
 	if e, ok := errors.AsType[*control.Error](err); ok && e.Code == control.CodeUnkept {
-		fmt.Fprintf(t.g.err, "etcdsup: %s\n  → %s\n", e.Message, e.Remedy)
+		fmt.Fprint(t.g.err, inWords(e.Message, e.Remedy))
 		return t.client.Status(ctx, false)
 	}
 	return st, err

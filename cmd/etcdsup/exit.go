@@ -125,10 +125,16 @@ func printErrorText(g *globals, f *failure) {
 		fmt.Fprint(g.err, faultsText(f.faults))
 		return
 	}
-	fmt.Fprintln(g.err, "etcdsup: "+problemText(f.err))
-	if f.remedy != "" {
-		fmt.Fprintln(g.err, "  →", f.remedy)
+	fmt.Fprint(g.err, inWords(problemText(f.err), f.remedy))
+}
+
+// inWords is an error and its remedy for people. Either may hold a name that somebody else has chosen.
+func inWords(what, remedy string) string {
+	text := "etcdsup: " + printableLines(what) + "\n"
+	if remedy != "" {
+		text += "  → " + printableLines(remedy) + "\n"
 	}
+	return text
 }
 
 // faultsText is a list of faults, each with its remedy.

@@ -299,7 +299,7 @@ func (v inspectView) finding(f datadir.Finding) string {
 		fmt.Fprintf(&b, "  %s\n", printable(e))
 	}
 	if f.Remedy != "" {
-		fmt.Fprintf(&b, "  → %s\n", f.Remedy)
+		fmt.Fprintf(&b, "  → %s\n", printable(f.Remedy))
 	}
 	return b.String()
 }

@@ -124,6 +124,15 @@ func dash(text string) string {
 	return text
 }
 
+// printableLines is printable for a text of several lines.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // printable takes away what would steer a terminal: etcd's words may hold what a client sent it.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {

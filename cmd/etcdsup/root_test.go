@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"os"
@@ -126,5 +127,16 @@ func TestWriteFailureIsAFailure(t *testing.T) {
 	var errs buffer
 	if code := execute(t.Context(), []string{"version"}, streams{out: full, err: &errs, env: testEnv(t)}); code != exitFailure {
 		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+}
+
+// TestErrorsSteerNoTerminal: an error may hold the name of a file, or the words of an etcd, that somebody else has chosen.
+func TestErrorsSteerNoTerminal(t *testing.T) {
+	var errs bytes.Buffer
+	g := &globals{streams: streams{err: &errs}}
+	code := exitCode(g, failf(exitUsage, "remove /a\x1b[2Jb", "cannot read /a\x1b[2Jb:\n  line\tthe second\r"))
+	const want = "etcdsup: cannot read /a?[2Jb:\n  line\tthe second?\n  → remove /a?[2Jb\n"
+	if code != exitUsage || errs.String() != want {
+		t.Errorf("exit code %d and %q, want %d and %q", code, errs.String(), exitUsage, want)
 	}
 }
