@@ -54,14 +54,42 @@ func addresses(ctx context.Context, host string) (ips []net.IP) {
 	return ips
 }
 
-// isLocal tells whether somebody who listens on all addresses of this host is reached at this one.
+// isLocal tells whether somebody who listens on all addresses of this host is reached at this one. The list of addresses
+// would have to be asked for by netlink, which the service may not: so the kernel is asked of one at a time.
 func isLocal(ip net.IP) bool {
 	if ip.IsLoopback() {
 		return true
 	}
-	all, _ := net.InterfaceAddrs() // unreadable: then it is not known to be
-	return slices.ContainsFunc(all, func(a net.Addr) bool {
-		n, ok := a.(*net.IPNet)
-		return ok && n.IP.Equal(ip)
-	})
+	return canBind(ip) && (!canBind(nobodys(ip)) || leavesFrom(ip))
+}
+
+// nobodys is an address of ip's family for documentation: no host has it. One that binds to it binds to any
+// (net.ipv4.ip_nonlocal_bind, as keepalived wants it), and then that proves nothing.
+func nobodys(ip net.IP) net.IP {
+	if ip.To4() != nil {
+		return net.IPv4(203, 0, 113, 1)
+	}
+	return net.ParseIP("2001:db8::1")
+}
+
+func canBind(ip net.IP) bool {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip})
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // nothing was sent
+	return true
+}
+
+// leavesFrom tells whether what goes to the address comes from it too, which only a host's own does. The second address
+// of an interface is not told so. Nothing is sent.
+func leavesFrom(ip net.IP) bool {
+	const discard = 9
+	conn, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: ip, Port: discard})
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	at, ok := conn.LocalAddr().(*net.UDPAddr)
+	return ok && at.IP.Equal(ip)
 }

@@ -1,11 +1,30 @@
 package main
 
 import (
+	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 )
+
+// TestLocalAddresses: all addresses of this host are its own, and no others.
+func TestLocalAddresses(t *testing.T) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLinkLocalUnicast() && !isLocal(n.IP) {
+			t.Errorf("%v is not taken for this host's", n.IP)
+		}
+	}
+	for _, other := range []string{"198.51.100.9", "203.0.113.1", "203.0.113.9", "2001:db8::5"} {
+		if isLocal(net.ParseIP(other)) {
+			t.Errorf("%s is taken for this host's", other)
+		}
+	}
+}
 
 func TestOwnAmong(t *testing.T) {
 	for _, tt := range []struct{ name, endpoints, serves, want string }{

@@ -17,6 +17,8 @@ func TestLife(t *testing.T) {
 	s.part(t, "start", testStart)
 	s.part(t, "two of them", testTwo)
 	s.part(t, "units", testUnits)
+	s.part(t, "log", testLog)
+	s.part(t, "group", testGroup)
 	s.part(t, "reload", testReload)
 	s.part(t, "restart", testRestart)
 	s.part(t, "start that fails", testStartFails)
@@ -81,6 +83,36 @@ func testStart(t *testing.T, s *service) {
 		t.Errorf("status says\n%s", text)
 	}
 	s.put("a", "1")
+}
+
+// testLog has the log rotated within the sandbox: the new file is given to the owner of the old one.
+func testLog(t *testing.T, s *service) {
+	before := s.awaitReady().Log
+	s.cli(0, "logs", "rotate")
+	st := s.awaitStatus("a rotation", func(st *status.Status) bool { return st.Log.Rotations > before.Rotations })
+	if st.Log.Trouble != "" || st.Log.Archives == 0 {
+		t.Errorf("after a rotation: %+v", st.Log)
+	}
+	if got := s.Must("stat", "-c", "%U:%G %a", s.dir()+"/log/etcd.log"); got != "etcd:etcd 600\n" {
+		t.Errorf("the new file: %q", got)
+	}
+	s.cli(0, "restart") // for lines in the new file
+	s.Must("systemctl", "kill", "--kill-whom=main", "-s", "USR1", s.unit)
+	s.awaitStatus("a rotation by signal", func(st *status.Status) bool { return st.Log.Rotations > before.Rotations+1 })
+}
+
+// testGroup lets the members of a group in, to which the service's user belongs.
+func testGroup(t *testing.T, s *service) {
+	s.Must("usermod", "-aG", "games", "etcd")
+	s.configure("control: {group: games}\n")
+	s.systemctl("restart", s.unit)
+	s.awaitReady()
+	if got := s.Must("stat", "-c", "%G %a", s.dir()+"/run/control.sock"); got != "games 660\n" {
+		t.Errorf("the control socket: %q", got)
+	}
+	s.configure("")
+	s.systemctl("restart", s.unit)
+	s.awaitReady()
 }
 
 // testReload wants to hear what is in force and what waits, in the journal and in the status.
