@@ -259,6 +259,37 @@ func TestFaultyConfigurationIsExitCode6(t *testing.T) {
 	in(t, dir, "-c", file, "status").want(t, exitOK, "default  ready", "the configuration has 2 faults, see etcdsup config check")
 }
 
+// TestFaultyFileStandsForNoOther: a file that was named, and cannot be read, says nothing of the daemon at the default
+// place, unless that is the one which runs by it.
+func TestFaultyFileStandsForNoOther(t *testing.T) {
+	home, err := os.MkdirTemp("/tmp", "etcdsup") // short: a socket's path has 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(home)
+	run := func(args ...string) result {
+		var out, err buffer
+		code := execute(t.Context(), args, streams{in: strings.NewReader(""), out: &out, err: &err, env: append(testEnv(t), "ETCDSUP_CONTROL_SOCKET="+filepath.Join(home, "default", "run", "control.sock"))})
+		return result{code, out.String(), err.String()}
+	}
+	file := filepath.Join(home, "events.yaml")
+	if err := os.WriteFile(file, []byte("nonsense: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(home, "default")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	st := readyStatus()
+	st.Config.File = filepath.Join(home, "default.yaml")
+	d := newFakeDaemon(t, dir, st)
+	for _, named := range []string{file, filepath.Join(home, "evnts.yaml")} {
+		run("-c", named, "stop").want(t, exitConfig, "", filepath.Base(named))
+	}
+	d.Publish(func(st *status.Status) { st.Config.File = file })
+	run("-c", file, "status").want(t, exitOK, "default  ready", "asking the daemon at "+dir)
+}
+
 func TestDeniedIsExitCode7(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("not root")

@@ -37,7 +37,8 @@ func (g *globals) target() (*target, error) {
 }
 
 // runningDespite lets a faulty file not stand between an operator and the daemon that still runs by the file's
-// version of before: when somebody answers where the socket is by default, that is taken. It returns nil when not.
+// version of before: when somebody answers where the socket is by default, that is taken. It returns nil when not. Where
+// a file was named, and no folder, it must be the one that the daemon runs by: a slip of the pen is not to stop another.
 func (g *globals) runningDespite(fault error) *config.Config {
 	problems, ok := errors.AsType[config.Problems](fault)
 	if !ok {
@@ -46,7 +47,11 @@ func (g *globals) runningDespite(fault error) *config.Config {
 	src := g.source()
 	src.File, src.FileRequired = os.DevNull, true
 	c, err := config.Load(src)
-	if err != nil || !answers(c.Control.Socket) {
+	if err != nil {
+		return nil
+	}
+	runsBy, ok := configOf(c.Control.Socket)
+	if !ok || g.namesFile() && !samePath(g.or(g.configFile, "ETCDSUP_CONFIG"), runsBy) {
 		return nil
 	}
 	fmt.Fprintf(g.err, "etcdsup: the configuration has %s, see etcdsup config check; asking the daemon at %s\n",
@@ -162,10 +167,30 @@ func (t *target) elsewhere() string {
 }
 
 func answers(socket string) bool {
+	_, ok := configOf(socket)
+	return ok
+}
+
+// namesFile: the file alone says which daemon is meant.
+func (g *globals) namesFile() bool {
+	return g.or(g.configFile, "ETCDSUP_CONFIG") != "" && g.or(g.dir, "ETCDSUP_DIR") == ""
+}
+
+// configOf asks the daemon of a socket for the file that it runs by; empty: it has none. ok: somebody answers.
+func configOf(socket string) (file string, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_, err := control.NewClient(socket).Version(ctx)
-	return err == nil
+	st, err := control.NewClient(socket).Status(ctx, false)
+	if err != nil {
+		return "", false
+	}
+	return st.Config.File, true
+}
+
+// samePath tells whether two paths lead to one file, or would if it were there.
+func samePath(a, b string) bool {
+	at, err := filepath.Abs(a)
+	return err == nil && b != "" && at == filepath.Clean(b) || sameFile(a, b)
 }
 
 // instances are the names to complete --instance with.

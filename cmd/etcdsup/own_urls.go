@@ -89,7 +89,7 @@ func leavesFrom(ip net.IP) bool {
 	if err != nil {
 		return false
 	}
-	defer conn.Close()
 	at, ok := conn.LocalAddr().(*net.UDPAddr)
+	_ = conn.Close() // nothing was sent
 	return ok && at.IP.Equal(ip)
 }
