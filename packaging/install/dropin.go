@@ -17,12 +17,13 @@ type dropIn struct {
 	group    string   // likewise
 	homes    bool     // people's folders are seen, and read only but for those that are writable
 	writable []string // folders that the sandbox lets through
+	runtime  []string // names of folders below /run, which systemd makes for each start: none outlives a boot
 	mounts   []string // folders that are mounted before the start where they are mounts
 }
 
 // text is empty where nothing is needed.
 func (d dropIn) text() string {
-	if d.user == "" && len(d.writable) == 0 && !d.homes {
+	if d.user == "" && len(d.writable) == 0 && len(d.runtime) == 0 && !d.homes {
 		return ""
 	}
 	var b strings.Builder
@@ -41,7 +42,29 @@ func (d dropIn) text() string {
 		// With "-": where the folder is missing, etcdsup is to say so, and not systemd that it cannot make a namespace.
 		fmt.Fprintf(&b, "ReadWritePaths=%s\n", words(d.writable, "-"))
 	}
+	if len(d.runtime) > 0 {
+		// It stays over a stop: what is in it belongs to etcdsup, which cleans up after itself.
+		fmt.Fprintf(&b, "RuntimeDirectory=%s\nRuntimeDirectoryMode=0755\nRuntimeDirectoryPreserve=yes\n", words(d.runtime, ""))
+	}
 	return b.String()
+}
+
+// splitRuntime takes out the folders below /run, and gives them by their names there.
+func splitRuntime(folders []string) (others, names []string) {
+	for _, f := range folders {
+		if name, ok := strings.CutPrefix(f, "/run/"); ok {
+			names = append(names, name)
+			continue
+		}
+		others = append(others, f)
+	}
+	return others, names
+}
+
+// ourKeys are what stands before the = in a drop-in of ours, or on a line of its own.
+var ourKeys = []string{
+	"", "[Unit]", "[Service]", "RequiresMountsFor", "User", "Group", "ProtectHome", "ReadWritePaths",
+	"RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve",
 }
 
 // isOurs tells whether a drop-in is as we wrote it: only our own lines are in it.
@@ -49,8 +72,7 @@ func isOurs(text string) bool {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		key, _, _ := strings.Cut(line, "=")
-		known := slices.Contains([]string{"", "[Unit]", "[Service]", "RequiresMountsFor", "User", "Group", "ProtectHome", "ReadWritePaths"}, key)
-		if !known && !strings.HasPrefix(line, "# ") {
+		if !slices.Contains(ourKeys, key) && !strings.HasPrefix(line, "# ") {
 			return false
 		}
 	}

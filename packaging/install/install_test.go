@@ -156,15 +156,23 @@ func TestDropIn(t *testing.T) {
 	if text := (dropIn{mounts: []string{"/x"}}).text(); text != "" {
 		t.Errorf("not needed: %s", text)
 	}
-	d := dropIn{config: "/etc/etcdsup/a.yaml", user: "kv", group: "staff", mounts: []string{"/data/etcd", "/w al"}, writable: []string{"/data", `/5%/"q"`}}
+	d := dropIn{config: "/etc/etcdsup/a.yaml", user: "kv", group: "staff", mounts: []string{"/data/etcd", "/w al"}, writable: []string{"/data", `/5%/"q"`}, runtime: []string{"etcd sup", "a/b"}}
 	text := d.text()
-	for _, line := range []string{"RequiresMountsFor=/data/etcd \"/w al\"\n", "ReadWritePaths=-/data \"-/5%%/\\\"q\\\"\"\n", "User=kv\nGroup=staff\n"} {
+	for _, line := range []string{"RequiresMountsFor=/data/etcd \"/w al\"\n", "ReadWritePaths=-/data \"-/5%%/\\\"q\\\"\"\n", "User=kv\nGroup=staff\n",
+		"RuntimeDirectory=\"etcd sup\" a/b\nRuntimeDirectoryMode=0755\n"} {
 		if !strings.Contains(text, line) {
 			t.Errorf("%q is missing in\n%s", line, text)
 		}
 	}
 	if !isOurs(text) || isOurs(text+"Nice=1\n") || isOurs("[Service]\nUser=x\n") {
 		t.Error("an edited drop-in is taken for ours, or ours for an edited one")
+	}
+}
+
+func TestSplitRuntime(t *testing.T) {
+	others, names := splitRuntime([]string{"/run", "/run/etcdsup", "/srv/run/x", "/run/a/b"})
+	if !slices.Equal(others, []string{"/run", "/srv/run/x"}) || !slices.Equal(names, []string{"etcdsup", "a/b"}) {
+		t.Errorf("%q and %q", others, names)
 	}
 }
 

@@ -94,7 +94,8 @@ func (m systemd) read(file string) (text, path string) {
 func (m systemd) plan(ctx context.Context, p *planner) {
 	u := m.unit(p)
 	p.Homes = p.Homes || m.showsHomes(p.Plan.Service)
-	d := dropIn{config: p.ConfigFile(), homes: p.Homes && p.needsHomes(), writable: p.folders.writable, mounts: p.folders.mounts}
+	d := dropIn{config: p.ConfigFile(), homes: p.Homes && p.needsHomes(), mounts: p.folders.mounts}
+	d.writable, d.runtime = splitRuntime(p.folders.writable)
 	if u.User != p.account.name {
 		d.user, d.group = p.account.name, p.account.group
 	}
