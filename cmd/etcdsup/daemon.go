@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/etcdsup/etcdsup/cmd/etcdsup/relay"
 	"github.com/etcdsup/etcdsup/config"
 	"github.com/etcdsup/etcdsup/logsink"
 	"github.com/etcdsup/etcdsup/supervisor"
@@ -425,6 +426,7 @@ func (d *daemon) reapOrphans(alarm supervisor.Alarm) {
 	process.ReapWhenever(func() bool {
 		alarm.Set(reapEvery)
 		d.door.look()
+		d.machine.Listens()
 		d.trim.woken()
 		return alarm.Wait()
 	}, nil)
@@ -498,8 +500,10 @@ func (d *daemon) serveControl(ctx context.Context, ln net.Listener) {
 // catchSignals makes signals wait for obeySignals. From the moment that anybody can know of us, none of them may do what
 // it does by default: end us and leave etcd to itself.
 func (d *daemon) catchSignals() {
-	d.signals = make(chan os.Signal, 8)
-	signal.Notify(d.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
+	if d.signals = relay.Caught; d.signals == nil {
+		d.signals = make(chan os.Signal, 2*len(relay.Signals))
+		signal.Notify(d.signals, relay.Signals...)
+	}
 	d.onClose(func() { signal.Stop(d.signals) })
 	// Nobody reads this one: SIGPIPE is to do nothing. Whoever read our output is gone then; the log is a file too.
 	pipe := make(chan os.Signal, 1)

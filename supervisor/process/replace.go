@@ -28,8 +28,8 @@ var held = []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1}
 // Replace becomes the other executable, and returns only if that fails: then all is as before, and the error says why.
 //
 // All threads but this one are ended by the kernel at whatever they are doing, as by SIGKILL. Signals that come between
-// the two wait: the new one gets them when it asks for them by signal.Notify. They stay blocked in its own threads, which
-// does no harm, since the Go runtime takes them in a thread of its own, and [Start] gives no mask on.
+// the two wait until the Go runtime of the new one has begun, some milliseconds later: it lets go of those that would end
+// the process, and what has not been asked for by signal.Notify by then, in the earliest of the packages, does.
 func Replace(r Replacement) error {
 	// No process may be born meanwhile: it would inherit what is marked for the exec.
 	syscall.ForkLock.Lock()

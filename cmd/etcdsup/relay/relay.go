@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
 	"time"
 
@@ -48,6 +49,22 @@ type Reading struct {
 	Sink *logsink.Sink // nil: Err says why not
 	Gap  time.Duration // in which nobody read
 	Err  error
+}
+
+// Signals are what a daemon obeys.
+var Signals = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGUSR1, unix.SIGHUP}
+
+// Caught has those that came since the start of an executable to which something was handed over; nil: nothing was. By
+// default each of them would end the process, and etcd would be left to nobody.
+var Caught = catch()
+
+func catch() chan os.Signal {
+	if os.Getenv(Env) == "" {
+		return nil
+	}
+	c := make(chan os.Signal, 2*len(Signals))
+	signal.Notify(c, Signals...)
+	return c
 }
 
 // Begun is what this process began with. It is nil where nothing was handed over that could be read.

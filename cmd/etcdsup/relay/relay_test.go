@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,6 +87,24 @@ func TestWithoutPipe(t *testing.T) {
 		handOver(t, self+fds+"}")
 		if r := begin(); r == nil || r.Sink != nil || r.Err == nil || !strings.Contains(r.Err.Error(), want) {
 			t.Errorf("%s: %+v, not %q", fds, r, want)
+		}
+	}
+}
+
+// TestSignalsAreCaught: from the start of an executable that takes a handover nothing that is asked for by a signal ends it.
+func TestSignalsAreCaught(t *testing.T) {
+	if catch() != nil {
+		t.Fatal("signals are caught although nothing was handed over")
+	}
+	t.Setenv(Env, "3")
+	c := catch()
+	defer signal.Stop(c)
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGHUP} {
+		if err := unix.Kill(os.Getpid(), s); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-c; got != s {
+			t.Errorf("%v came as %v", s, got)
 		}
 	}
 }
