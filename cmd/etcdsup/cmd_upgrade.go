@@ -73,10 +73,18 @@ func (g *globals) upgrade(ctx context.Context, opts upgradeOptions) error {
 	done := make([]upgraded, 0, len(running))
 	for _, group := range byPath(running) {
 		all, err := g.upgradeGroup(ctx, group, opts)
-		done = append(done, all...)
 		if err != nil {
-			return err
+			return errors.Join(g.printSome(done), err)
 		}
+		done = append(done, all...)
+	}
+	return g.printUpgrades(done)
+}
+
+// printSome tells of those with another executable, which keep the new one although a later upgrade has failed.
+func (g *globals) printSome(done []upgraded) error {
+	if len(done) == 0 {
+		return nil
 	}
 	return g.printUpgrades(done)
 }
@@ -130,18 +138,31 @@ func (g *globals) upgradeGroup(ctx context.Context, group []runningDaemon, opts 
 	first := max(0, slices.IndexFunc(group, func(r runningDaemon) bool {
 		return !sameProgram(exeOf(r.st.Supervisor.PID), r.st.Supervisor.Binary)
 	}))
+	unlock, err := lockPlace(group[first].st.Supervisor.Binary)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	place, err := stage(group[first].st.Supervisor, opts.binary)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range group {
+	for i, r := range group {
 		one, err := g.upgradeOne(ctx, r, place, opts.within)
 		if err != nil {
-			return done, errors.Join(err, g.takeBack(ctx, group[:len(done)], place, opts.within))
+			return nil, errors.Join(err, g.takeBack(ctx, group[:i], place, opts.within))
 		}
 		done = append(done, *one)
 	}
-	return done, place.finish()
+	if err := place.finish(); err != nil { // before anything is waited for: whoever starts etcdsup meanwhile gets what runs
+		return done, err
+	}
+	for i, r := range group {
+		if r.st.Ready && done[i].Upgrade != nil {
+			awaitReadyAgain(ctx, r.client)
+		}
+	}
+	return done, nil
 }
 
 // takeBack has those that run the new executable run the old one again: what did not do for one is not to stay with
@@ -174,9 +195,6 @@ func (g *globals) upgradeOne(ctx context.Context, r runningDaemon, place *staged
 	}
 	if one.Upgrade.Outcome != status.UpgradeDone {
 		return nil, failf(exitCameBack, "see "+g.commandLine("logs --self"), "instance %q: %s", one.Instance, one.Upgrade)
-	}
-	if r.st.Ready {
-		awaitReadyAgain(ctx, r.client)
 	}
 	one.Result = fmt.Sprintf("%s; etcd's output waited %v meanwhile", one.Upgrade, one.Upgrade.Gap.Round(100*time.Microsecond))
 	return one, nil

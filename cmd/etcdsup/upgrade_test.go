@@ -125,6 +125,23 @@ func TestThePlaceHoldsTheOldOne(t *testing.T) {
 	}
 }
 
+// TestOneUpgradeAtATime: a second one touches no file of the first.
+func TestOneUpgradeAtATime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "etcdsup")
+	unlock, err := lockPlace(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockPlace(path); err == nil || !strings.Contains(err.Error(), "another upgrade") {
+		t.Errorf("the second one: %v", err)
+	}
+	unlock()
+	if unlock, err = lockPlace(path); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
 func TestStageNamesWhatIsMissing(t *testing.T) {
 	_, running := installed(t, "old")
 	for _, binary := range []string{"/no/such/file", "/etc"} {
