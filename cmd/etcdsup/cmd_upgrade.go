@@ -190,7 +190,7 @@ func (g *globals) upgradeOne(ctx context.Context, r runningDaemon, place *staged
 	}
 	p := g.newProgress("upgrading")
 	defer p.end()
-	if one.Upgrade, err = awaitUpgrade(ctx, r.client, p, u, within); err != nil {
+	if one.Upgrade, err = awaitUpgrade(ctx, r.client, p, r.st.Supervisor.PID, u, within); err != nil {
 		return nil, err
 	}
 	if one.Upgrade.Outcome != status.UpgradeDone {
@@ -231,15 +231,20 @@ func (g *globals) refusedUpgrade(r runningDaemon, err error) error {
 const comingBack = 2 * time.Minute
 
 // awaitUpgrade polls until it is known what an upgrade has come to. For a moment nobody may answer.
-func awaitUpgrade(ctx context.Context, c *control.Client, p *progress, u *status.Upgrade, within time.Duration) (*status.Upgrade, error) {
+// pid is the etcdsup that was to be replaced.
+func awaitUpgrade(ctx context.Context, c *control.Client, p *progress, pid int, u *status.Upgrade, within time.Duration) (*status.Upgrade, error) {
 	ctx, cancel := context.WithTimeout(ctx, within+comingBack)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		st, err := c.Status(ctx, false)
-		if err == nil && st.Upgrade != nil && st.Upgrade.ID == u.ID && st.Upgrade.Outcome != status.UpgradeRunning {
+		knows := err == nil && st.Upgrade != nil && st.Upgrade.ID == u.ID
+		switch {
+		case knows && st.Upgrade.Outcome != status.UpgradeRunning:
 			return st.Upgrade, nil
+		case err == nil && !knows && st.Supervisor.PID != pid: // it was killed before it had written the upgrade down
+			return nil, failf(exitFailure, "upgrade once more", "cannot tell what came of the upgrade: another etcdsup answers, PID %d, and knows nothing of it", st.Supervisor.PID)
 		}
 		select {
 		case <-tick.C:

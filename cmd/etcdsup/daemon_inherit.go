@@ -101,11 +101,10 @@ func (d *daemon) settle(ctx context.Context) {
 		h.settle()
 		u = h.Upgrade
 	}
-	if u == nil || u.Told {
-		return
+	supervisor.DropState(d.cfg.StateDir()) // also those of an upgrade that was killed before it was written down
+	if u != nil && !u.Told {
+		d.tellUpgrade(u)
 	}
-	supervisor.DropState(d.cfg.StateDir())
-	d.tellUpgrade(u)
 }
 
 // tellUpgrade writes what the last upgrade came to into our own log, the history and the state folder, and shows it.

@@ -191,6 +191,11 @@ func TestUpgradeCommand(t *testing.T) {
 	if got := content(t, st.Supervisor.Binary); got != "new" {
 		t.Errorf("at the place: %q", got)
 	}
+	f.script = func(string) error {
+		f.Publish(func(st *status.Status) { st.Upgrade, st.Supervisor.PID = nil, 1 })
+		return nil
+	}
+	in(t, f.dir, "upgrade", "--binary", binary).want(t, exitFailure, "", "another etcdsup answers, PID 1, and knows nothing of it")
 	in(t, f.dir, "upgrade", "--within", "1h").want(t, exitUsage, "", "cannot wait 1h0m0s")
 	f.stop()
 	in(t, f.dir, "upgrade").want(t, exitNoDaemon, "", "not running")
