@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -16,7 +17,8 @@ import (
 // asker asks the running etcd, by what the configuration says of it.
 type asker struct {
 	options cluster.Options
-	fixed   bool // the configuration names the endpoints itself
+	args    []string // etcd's, by the configuration
+	fixed   bool     // the configuration names the endpoints itself
 }
 
 func newAsker(c *config.Config) asker {
@@ -30,7 +32,17 @@ func newAsker(c *config.Config) asker {
 	}
 	o.Name = c.Arg("name")
 	o.Quota, _ = strconv.ParseInt(c.Arg("quota-backend-bytes"), 10, 64) // etcd's own default where there is none
-	return asker{options: o, fixed: len(c.Cluster.Endpoints) > 0}
+	return asker{options: o, args: clientArgs(c), fixed: len(c.Cluster.Endpoints) > 0}
+}
+
+// clientArgs are the arguments of an etcd by which its clients find it.
+func clientArgs(c *config.Config) (args []string) {
+	for _, flag := range []string{advertiseFlag, listenFlag} {
+		if value := c.Arg(strings.Trim(flag, "-=")); value != "" {
+			args = append(args, flag+value)
+		}
+	}
+	return args
 }
 
 // Probe asks the health endpoint below base once.
@@ -51,37 +63,66 @@ func (a asker) Probe(ctx context.Context, base string) supervisor.Health {
 // client asks the etcd that runs with these arguments, and no other: after a take-over the configuration may name other
 // URLs, where perhaps another etcd answers, and those of other members besides its own.
 func (a asker) client(ctx context.Context, args []string) (*cluster.Client, error) {
-	o := a.options
-	own := clientFlags(args)
-	if a.fixed && len(own) > 0 {
-		if some := ownAmong(ctx, o.Endpoints, servedURLs(args)); len(some) > 0 {
-			own = some
-		}
-	}
-	if len(own) > 0 {
-		o.Endpoints = own
-	}
-	return cluster.NewClient(o)
+	return cluster.NewClient(a.ownOptions(ctx, args))
 }
+
+// ownOptions lead to the etcd with these arguments; nil: with those of the configuration.
+func (a asker) ownOptions(ctx context.Context, args []string) cluster.Options {
+	o := a.options
+	if args == nil {
+		args = a.args
+	}
+	advertised, serves := flagURLs(args, advertiseFlag), flagURLs(args, listenFlag)
+	if len(serves) == 0 {
+		serves = advertised
+	}
+	if len(serves) == 0 {
+		return o
+	}
+	candidates := advertised
+	if a.fixed {
+		candidates = o.Endpoints
+	}
+	if own := ownAmong(ctx, candidates, serves); len(own) > 0 {
+		o.Endpoints = own
+		return o
+	}
+	// What it advertises leads elsewhere, such as to a balancer before several members.
+	o.Endpoints = reachable(serves)
+	if len(advertised) > 0 && o.Endpoints[0].Host != advertised[0].Host {
+		o.ServerName = advertised[0].Hostname() // its certificate is for that
+	}
+	return o
+}
+
+const advertiseFlag, listenFlag = "--advertise-client-urls=", "--listen-client-urls="
+
+// flagURLs are the values of a flag on a command line.
+func flagURLs(args []string, flag string) []*url.URL { return parseURLs(flagValues(args, flag)) }
 
 // clientFlags are the client URLs on a command line by which others reach its etcd.
 func clientFlags(args []string) []*url.URL {
-	for _, name := range clientURLFlags {
-		if values := flagValues(args, name); values != nil {
-			return parseURLs(values)
-		}
+	if advertised := flagURLs(args, advertiseFlag); len(advertised) > 0 {
+		return advertised
 	}
-	return nil
+	return flagURLs(args, listenFlag)
 }
 
-var clientURLFlags = []string{"--advertise-client-urls=", "--listen-client-urls="}
-
-// servedURLs are all client URLs on a command line.
-func servedURLs(args []string) (all []*url.URL) {
-	for _, name := range clientURLFlags {
-		all = append(all, parseURLs(flagValues(args, name))...)
+// reachable gives one who listens on all addresses of this host by one of them.
+func reachable(listens []*url.URL) []*url.URL {
+	urls := make([]*url.URL, len(listens))
+	for i, u := range listens {
+		at := *u
+		switch ip := net.ParseIP(u.Hostname()); {
+		case ip == nil || !ip.IsUnspecified():
+		case ip.To4() != nil:
+			at.Host = net.JoinHostPort("127.0.0.1", u.Port())
+		default:
+			at.Host = net.JoinHostPort("::1", u.Port())
+		}
+		urls[i] = &at
 	}
-	return all
+	return urls
 }
 
 // flagValues are those of a flag, such as --name=, on a command line; nil: it is not there.

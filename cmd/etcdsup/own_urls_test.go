@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/etcdsup/etcdsup/supervisor/cluster"
 )
 
 // TestLocalAddresses: all addresses of this host are its own, and no others.
@@ -42,6 +44,30 @@ func TestOwnAmong(t *testing.T) {
 		got := ownAmong(t.Context(), parseURLs(strings.Fields(tt.endpoints)), parseURLs(strings.Fields(tt.serves)))
 		if !slices.EqualFunc(got, strings.Fields(tt.want), func(u *url.URL, s string) bool { return u.String() == s }) {
 			t.Errorf("%s: %v, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestAskerAsksItsOwn: what an etcd advertises may lead to other members too.
+func TestAskerAsksItsOwn(t *testing.T) {
+	for _, tt := range []struct{ name, endpoints, advertise, listen, want, serverName string }{
+		{"its own address", "", "http://127.0.0.1:2379", "http://127.0.0.1:2379", "http://127.0.0.1:2379", ""},
+		{"a balancer", "", "https://balancer.invalid:2379", "https://0.0.0.0:2379", "https://127.0.0.1:2379", "balancer.invalid"},
+		{"another member's address", "", "http://203.0.113.9:2379", "http://[::]:2379", "http://[::1]:2379", "203.0.113.9"},
+		{"one of several", "", "http://203.0.113.9:2379,http://127.0.0.1:2379", "http://0.0.0.0:2379", "http://127.0.0.1:2379", ""},
+		{"the cluster's endpoints", "http://203.0.113.9:2379 http://127.0.0.1:2379", "http://203.0.113.9:2379", "http://127.0.0.1:2379", "http://127.0.0.1:2379", ""},
+		{"only advertised", "", "http://203.0.113.9:2379", "", "http://203.0.113.9:2379", ""},
+		{"nothing said", "http://203.0.113.9:2379", "", "", "http://203.0.113.9:2379", ""},
+	} {
+		a := asker{options: cluster.Options{Endpoints: parseURLs(strings.Fields(tt.endpoints))}, fixed: tt.endpoints != ""}
+		for flag, value := range map[string]string{advertiseFlag: tt.advertise, listenFlag: tt.listen} {
+			if value != "" {
+				a.args = append(a.args, flag+value)
+			}
+		}
+		o := a.ownOptions(t.Context(), nil)
+		if got := o.Endpoints; len(got) != 1 || got[0].String() != tt.want || o.ServerName != tt.serverName {
+			t.Errorf("%s: %v as %q, want %s as %q", tt.name, got, o.ServerName, tt.want, tt.serverName)
 		}
 	}
 }

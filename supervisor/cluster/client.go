@@ -53,7 +53,11 @@ func (c *Client) secure() (*tls.Config, error) {
 	if c.tls != nil {
 		return c.tls, nil
 	}
-	return c.o.files().config()
+	cfg, err := c.o.files().config()
+	if err == nil {
+		cfg.ServerName = c.o.ServerName
+	}
+	return cfg, err
 }
 
 // at runs ask against whoever is behind the URLs. It goes without credentials first and logs in only when etcd wants it:

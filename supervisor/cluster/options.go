@@ -24,6 +24,8 @@ type Options struct {
 	CACert string // PEM file; empty: the system's roots
 	Cert   string // client certificate, PEM file; empty: none
 	Key    string // its key
+	// ServerName is what the servers' certificates are to be for, where the endpoints have another host; empty: for that.
+	ServerName string
 
 	User         string // empty: no authentication
 	PasswordFile string // the password is its first line
