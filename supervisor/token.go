@@ -18,23 +18,29 @@ func TokenPath(stateDir string) string { return stateDir + "/token" }
 // that no record knows is told from a stranger's by it. The error only says that it could not be kept.
 //
 // Beside the token stands which folder it was made for. In a copy of that folder the token is another instance's,
-// whose etcd must neither be taken over nor ended from here: copied is true then, and the token new.
+// whose etcd must neither be taken over nor ended from here: copied is true then, and the token new. After a boot the
+// number of the folder's device may be another one, as with btrfs and LVM, and nothing that was started before lives.
 func loadToken(stateDir, recorded string) (token string, copied bool, err error) {
-	path, home := TokenPath(stateDir), identity(stateDir)
+	path, home, boot := TokenPath(stateDir), identity(stateDir), process.BootID()
 	content, _ := os.ReadFile(path) // what cannot be read is written anew
 	kept := strings.Fields(string(content))
-	copied = len(kept) == 2 && kept[1] != home
+	switch len(kept) {
+	case 2: // from before boots were told apart
+		copied = kept[1] != home
+	case 3:
+		copied = kept[1] != home && (kept[2] == boot || inodeOf(kept[1]) != inodeOf(home))
+	}
 	switch {
 	case copied:
 	case recorded != "":
 		token = recorded
-	case len(kept) > 0 && len(kept) <= 2:
+	case len(kept) > 0 && len(kept) <= 3:
 		token = kept[0]
 	}
 	if !plausible(token) {
 		token = process.NewToken()
 	}
-	line := token + " " + home + "\n"
+	line := strings.Join([]string{token, home, boot}, " ") + "\n"
 	if string(content) == line {
 		return token, copied, nil
 	}
@@ -51,6 +57,11 @@ func identity(dir string) string {
 		return "unknown"
 	}
 	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
+
+func inodeOf(identity string) string {
+	_, inode, _ := strings.Cut(identity, ":")
+	return inode
 }
 
 // plausible tells a token from what a damaged file may hold.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/etcdsup/etcdsup/supervisor/process"
 )
 
 func TestTokenOutlivesTheRecord(t *testing.T) {
@@ -61,5 +63,32 @@ func TestACopiedFolderHasATokenOfItsOwn(t *testing.T) {
 	}
 	if _, l, err = OpenFiles(copied); err != nil || l.Copied {
 		t.Errorf("the copy is a copy still: %v, %v", l.Copied, err)
+	}
+}
+
+// TestTokenOverABoot: the folder's device may have another number then; another inode is another folder still.
+func TestTokenOverABoot(t *testing.T) {
+	dir := t.TempDir()
+	token, _, err := loadToken(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := identity(dir)
+	for _, tt := range []struct {
+		home, boot string
+		copied     bool
+	}{
+		{"7:" + inodeOf(home), "of-before", false},
+		{"7:" + inodeOf(home), process.BootID(), true},
+		{home + "1", "of-before", true},
+		{home, process.BootID(), false},
+	} {
+		if err := os.WriteFile(TokenPath(dir), []byte(token+" "+tt.home+" "+tt.boot+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, copied, err := loadToken(dir, "")
+		if err != nil || copied != tt.copied || (got == token) == tt.copied {
+			t.Errorf("%+v: copied %v, %q, %v", tt, copied, got, err)
+		}
 	}
 }
