@@ -108,7 +108,7 @@ func commandManual(c *cobra.Command) string {
 		r.text(c.Short + ".")
 	}
 	r.text(c.Long)
-	if flags := flagRows(c.LocalNonPersistentFlags()); len(flags) > 0 {
+	if flags := flagRows(c.LocalFlags()); len(flags) > 0 {
 		r.section("Options")
 		r.flags(flags)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,12 +29,19 @@ credentials of the configuration.`,
   etcdsup member update-url n1 http://10.0.0.1:2380`,
 	}
 	cmd.PersistentFlags().StringArrayVar(&o.endpoints, "endpoint", nil, "ask etcd at this client `URL` instead of the daemon (repeatable)")
+	cmd.PersistentFlags().DurationVarP(&o.timeout, "timeout", "t", memberPatience, "give up waiting for an answer after this long, with exit code 4")
+	noFiles(cmd, "timeout", "endpoint")
 	return group(cmd, newMemberListCmd(g, o), newMemberRemoveCmd(g, o), newMemberPromoteCmd(g, o), newMemberUpdateCmd(g, o))
 }
+
+// memberPatience is for etcd to make a change, which it refuses for five seconds after the one before, and for the members
+// to be listed before and after it, of whom those that are dead take a second each time.
+const memberPatience = 20 * time.Second
 
 type memberOptions struct {
 	endpoints []string
 	yes       bool
+	timeout   time.Duration
 }
 
 func newMemberListCmd(g *globals, o *memberOptions) *cobra.Command {
@@ -99,7 +107,7 @@ never its peer URLs: after a change of address they have to be changed here.`,
 	o.addYes(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, u := range args[1:] {
-			if err := checkURL(u); err != nil {
+			if err := checkURL("peer", u); err != nil {
 				return err
 			}
 		}
@@ -112,16 +120,20 @@ func (o *memberOptions) addYes(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 }
 
-func checkURL(text string) error {
+// checkURL tells of a text that is no URL of the kind, peer or client.
+func checkURL(kind, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "" || u.Path != "" {
-		return failf(exitUsage, "give it as http://HOST:PORT or https://HOST:PORT", "cannot use %q as a peer URL", text)
+		return failf(exitUsage, "give it as http://HOST:PORT or https://HOST:PORT", "cannot use %q as a %s URL", text, kind)
 	}
 	return nil
 }
 
 // withMembers runs f with whoever is to be asked, and gives its errors their exit codes.
 func (g *globals) withMembers(ctx context.Context, o *memberOptions, f func(context.Context, memberKeeper) error) error {
+	if o.timeout <= 0 {
+		return failf(exitUsage, "", "cannot wait for %v: --timeout must be above 0", o.timeout)
+	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	if len(o.endpoints) == 0 {
@@ -129,25 +141,70 @@ func (g *globals) withMembers(ctx context.Context, o *memberOptions, f func(cont
 		if err != nil {
 			return err
 		}
-		return t.explain(f(ctx, t.client))
+		return t.explain(f(ctx, &timedKeeper{t.client, g, "the daemon", o.timeout}))
 	}
 	cfg, err := g.config()
 	if err != nil {
 		return err
 	}
-	var endpoints []*url.URL
-	for _, text := range o.endpoints {
-		if err := checkURL(text); err != nil {
-			return err
-		}
-		u, _ := url.Parse(text) // checked above
-		endpoints = append(endpoints, u)
+	endpoints, err := o.urls()
+	if err != nil {
+		return err
 	}
 	k, err := newAsker(cfg).members(endpoints...)
 	if err != nil {
 		return err
 	}
-	return refused(f(ctx, k))
+	return refused(f(ctx, &timedKeeper{k, g, strings.Join(o.endpoints, ", "), o.timeout}))
+}
+
+// urls are the endpoints of the command line.
+func (o *memberOptions) urls() (urls []*url.URL, err error) {
+	for _, text := range o.endpoints {
+		if err := checkURL("client", text); err != nil {
+			return nil, err
+		}
+		u, _ := url.Parse(text) // checked above
+		urls = append(urls, u)
+	}
+	return urls, nil
+}
+
+// timedKeeper gives each answer of another one a time, and tells a person who waits for it. The time in which a person
+// thinks about a question counts for nothing.
+type timedKeeper struct {
+	memberKeeper
+
+	g      *globals
+	asked  string // who is asked
+	within time.Duration
+}
+
+func (k *timedKeeper) Members(ctx context.Context) (l *status.Members, err error) {
+	err = k.ask(ctx, "list the members", func(ctx context.Context) error {
+		l, err = k.memberKeeper.Members(ctx)
+		return err
+	})
+	return l, err
+}
+
+func (k *timedKeeper) ChangeMember(ctx context.Context, o status.MemberOrder) (l *status.Members, err error) {
+	err = k.ask(ctx, "tell whether member "+o.Member+" was changed", func(ctx context.Context) error {
+		l, err = k.memberKeeper.ChangeMember(ctx, o)
+		return err
+	})
+	return l, err
+}
+
+func (k *timedKeeper) ask(ctx context.Context, what string, do func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, k.within)
+	defer cancel()
+	err := k.g.whileTelling("waiting for "+k.asked, func() error { return do(limited) })
+	if err == nil || ctx.Err() != nil || limited.Err() == nil {
+		return err
+	}
+	return failf(exitTimeout, "see with etcdsup status on its host whether etcd runs there; --endpoint asks another member, --timeout waits longer",
+		"cannot %s: no answer from %s within %s", what, k.asked, humanDuration(k.within))
 }
 
 // refused shows a refusal's remedy apart from it.

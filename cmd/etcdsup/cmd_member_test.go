@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"strings"
 	"testing"
 
@@ -65,4 +66,25 @@ func TestMemberChanges(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMembersAreWaitedForInTime: nobody, and a daemon that says nothing, end the wait with exit code 4.
+func TestMembersAreWaitedForInTime(t *testing.T) {
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and answers nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	url := "http://" + deaf.Addr().String()
+	dir := t.TempDir()
+	in(t, dir, "member", "list", "--endpoint", url, "-t", "50ms").want(t, exitTimeout, "", "cannot list the members: no answer from "+url+" within 50ms\n  → ")
+	in(t, dir, "member", "remove", "n1", "--yes", "--endpoint", url, "-t", "50ms").want(t, exitTimeout, "", url)
+
+	f := newFakeDaemon(t, dir, status.Status{})
+	held := make(chan struct{})
+	f.script = func(string) error { <-held; return nil }
+	in(t, dir, "member", "list", "-t", "50ms").want(t, exitTimeout, "", "no answer from the daemon within 50ms")
+	close(held)
+	in(t, dir, "member", "list", "-t", "0s").want(t, exitUsage, "", "--timeout must be above 0")
+	in(t, dir, "member", "list", "--endpoint", "foo").want(t, exitUsage, "", `cannot use "foo" as a client URL`)
 }

@@ -40,7 +40,7 @@ var exitCodes = []struct {
 	{exitFailure, "failure", "failed, for the reason that was printed"},
 	{exitUsage, "usage", "unknown command or flag, or a wrong argument"},
 	{exitNoDaemon, "no-daemon", "etcdsup is not running: nobody listens on the socket of the instance"},
-	{exitTimeout, "timeout", "what was asked for is under way, but was not done in time"},
+	{exitTimeout, "timeout", "what was asked for was not done in time; what is under way goes on"},
 	{exitHeldBy, "held-by", "another etcdsup or etcd holds the data directory"},
 	{exitConfig, "config", "the configuration has faults; all of them were printed"},
 	{exitDenied, "denied", "this user may not do that, or not use the socket of the instance"},

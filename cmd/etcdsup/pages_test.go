@@ -53,7 +53,7 @@ func commandsPage() string {
 	eachCommand(root, func(c *cobra.Command) {
 		fmt.Fprintf(&b, "\n## %s\n\n", c.CommandPath())
 		fmt.Fprintf(&b, "%s\n\n```\n%s\n```\n", cmp.Or(strings.TrimSpace(c.Long), c.Short+"."), c.UseLine())
-		if flags := flagTable(c.LocalNonPersistentFlags()); flags != "" {
+		if flags := flagTable(c.LocalFlags()); flags != "" {
 			fmt.Fprintf(&b, "\n%s", flags)
 		}
 		fmt.Fprintf(&b, "\nExamples:\n\n```\n%s\n```\n", outdent(c.Example))
