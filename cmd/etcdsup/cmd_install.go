@@ -276,5 +276,8 @@ func (g *globals) tellInstalled(a installation, started bool) error {
 	if err := g.print(fmt.Sprintf("%s (took %s)\n", a.Result, humanDuration(a.Took))); err != nil || started {
 		return err
 	}
+	if a.Plan.Active {
+		return g.print("  it runs already; see how it is  " + g.commandLine("status") + "\n")
+	}
 	return g.print("  start it  " + g.commandLine("install --now") + "\n")
 }

@@ -50,7 +50,7 @@ func (p *planner) planConfigFile(text []byte) error {
 	if err != nil {
 		return err
 	}
-	if needed {
+	if p.renewed = needed; needed {
 		p.makeFolder(ConfigDir, 0o755, false)
 		p.change(c)
 	} else {

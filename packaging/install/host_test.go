@@ -79,6 +79,25 @@ func TestInstallTwice(t *testing.T) {
 	}
 }
 
+// TestNewConfigurationOfARunningService is not in force before it is read, and the service need not be started.
+func TestNewConfigurationOfARunningService(t *testing.T) {
+	h := newHost(t)
+	runs(t, h, "install", "--now")
+	h.Write("/root/new.yaml", "log:\n  max_size: 7MiB\n", "600")
+	for _, more := range [][]string{{"--diff"}, {"--now"}} {
+		p := runs(t, h, append([]string{"install", "--config", "/root/new.yaml"}, more...)...)
+		if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "etcdsup reload has it read this one") {
+			t.Errorf("%v: %q", more, notes)
+		}
+	}
+	if p := runs(t, h, "install", "--now"); len(p.Notes) > 0 {
+		t.Errorf("nothing is new, and it says %q", p.Notes)
+	}
+	if out := h.Must("etcdsup", "install"); !strings.Contains(out, "it runs already") || strings.Contains(out, "start it") {
+		t.Error(out)
+	}
+}
+
 func TestLocalEditsAreShownAndKept(t *testing.T) {
 	h := newHost(t)
 	runs(t, h, "install")

@@ -64,6 +64,7 @@ type Plan struct {
 	Manager  string         `json:"manager"` // such as "systemd"
 	Service  string         `json:"service"` // its name there, such as "etcdsup@events.service"
 	User     string         `json:"user"`
+	Active   bool           `json:"active"` // it runs already, by what was there before
 	Changes  []Change       `json:"changes"`
 	Faults   []status.Fault `json:"faults,omitempty"`   // why it must not be done
 	Warnings []status.Fault `json:"warnings,omitempty"` // worth knowing
@@ -94,6 +95,7 @@ type planner struct {
 	Service
 	account account
 	folders folders
+	renewed bool // the configuration will be another one than the service has read
 }
 
 // ErrNoManager says that the host has no service manager that could be installed into.
@@ -120,7 +122,19 @@ func Prepare(ctx context.Context, s Service) (*Plan, error) {
 	p.checkBinary()
 	p.checkPorts()
 	m.plan(ctx, p)
+	if p.Active = m.isActive(ctx, p.Plan.Service); p.Active && p.renewed {
+		p.note("%s runs, and goes on by the configuration that it has read: %s has it read this one, and names what waits for a restart of etcd",
+			p.Plan.Service, p.command("reload"))
+	}
 	return &p.Plan, nil
+}
+
+// command is how one types a verb for the installed service.
+func (s Service) command(verb string) string {
+	if s.Instance == config.DefaultInstance {
+		return "etcdsup " + verb
+	}
+	return "etcdsup -i " + s.Instance + " " + verb
 }
 
 func firstOf(words ...string) string {
