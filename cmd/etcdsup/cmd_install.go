@@ -129,7 +129,7 @@ func (g *globals) service(o installOptions) (install.Service, error) {
 	if !config.IsInstanceName(s.Instance) {
 		return s, failf(exitUsage, "name it with letters, digits, '.', '_' and '-'", "cannot install the instance %q: it is no name for one", s.Instance)
 	}
-	s.Own = func(c *config.Config) int { return livingEtcd(c.StateDir()) }
+	s.Own = livingEtcd
 	if file := g.or(g.configFile, "ETCDSUP_CONFIG"); file != "" {
 		if s.Config, err = filepath.Abs(file); err != nil {
 			return s, fmt.Errorf("cannot tell where %s is: %w", file, err)

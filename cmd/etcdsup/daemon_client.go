@@ -14,9 +14,7 @@ import (
 	"time"
 
 	"github.com/etcdsup/etcdsup/config"
-	"github.com/etcdsup/etcdsup/supervisor"
 	"github.com/etcdsup/etcdsup/supervisor/control"
-	"github.com/etcdsup/etcdsup/supervisor/process"
 )
 
 // target is the daemon that a command is for: what the configuration says of it, and the way to reach it.
@@ -82,50 +80,6 @@ func (t *target) explain(err error) error {
 	return err
 }
 
-// noDaemon says that nobody listens, and whether etcd lives all the same: it outlives its supervisor.
-func (t *target) noDaemon(err error) error {
-	rec, _ := supervisor.PeekRecord(t.cfg.StateDir())
-	if pid := lockedBy(filepath.Join(t.cfg.StateDir(), "lock")); pid != 0 {
-		return failf(exitNoDaemon, fmt.Sprintf("try again: it is just beginning or ending, or its socket was removed and is made anew within a minute; else see %s, or ps %d",
-			t.g.commandLine("logs --self"), pid), "etcdsup runs for instance %q, PID %d, but cannot be asked: %w", t.cfg.Instance, pid, err)
-	}
-	remedy := t.noDaemonRemedy(rec)
-	if rec.Run != nil {
-		if p, adoptErr := process.Adopt(rec.Run.ID); adoptErr == nil {
-			p.Close()
-			return failf(exitNoDaemon, strings.Replace(remedy, "start it:", "take it over:", 1),
-				"etcdsup is not running for instance %q, but its etcd lives, PID %d: %w", t.cfg.Instance, rec.Run.ID.PID, err)
-		}
-	}
-	return failf(exitNoDaemon, remedy, "etcdsup is not running for instance %q: %w", t.cfg.Instance, err)
-}
-
-// noDaemonRemedy names the command that the daemon was last run with, where that is on record.
-func (t *target) noDaemonRemedy(rec supervisor.Record) string {
-	start := t.g.commandLine("run")
-	if rec.Command != "" && t.g.configFile == "" {
-		start = rec.Command + " run"
-	}
-	if unit := t.unit(); unit != "" {
-		start = "systemctl start " + unit + ", or in the foreground: " + start
-	}
-	return "start it: " + start + t.elsewhere()
-}
-
-// unit is the systemd service of the instance, empty when none is installed.
-func (t *target) unit() string {
-	file, name := "etcdsup@.service", "etcdsup@"+t.cfg.Instance
-	if t.cfg.Instance == "default" {
-		file, name = "etcdsup.service", "etcdsup"
-	}
-	for _, dir := range []string{"/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"} {
-		if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
-			return name
-		}
-	}
-	return ""
-}
-
 // commandLine is how the user would type the verb for the same instance.
 func (g *globals) commandLine(verb string) string { return g.self() + " " + verb }
 
@@ -138,32 +92,6 @@ func (g *globals) self() string {
 		}
 	}
 	return strings.Join(words, " ")
-}
-
-// elsewhere hints at the one other instance that runs, when none was named.
-func (t *target) elsewhere() string {
-	if t.g.or(t.g.instance, "ETCDSUP_INSTANCE") != "" {
-		return ""
-	}
-	named := t.g.or(t.g.dir, "ETCDSUP_DIR") != "" // -i would not change the folder then
-	var alive []string
-	for name, socket := range sockets(t.cfg) {
-		if name != t.cfg.Instance && answers(socket) {
-			flag := "-i " + name
-			if named {
-				flag = "--dir " + shellWord(filepath.Dir(filepath.Dir(socket)))
-			}
-			alive = append(alive, flag)
-		}
-	}
-	slices.Sort(alive)
-	switch len(alive) {
-	case 0:
-		return ""
-	case 1:
-		return fmt.Sprintf("; or did you mean the instance that runs here: %s", alive[0])
-	}
-	return "; or did you mean one of those that run here: " + strings.Join(alive, ", ")
 }
 
 func answers(socket string) bool {

@@ -77,6 +77,7 @@ type failure struct {
 	err    error
 	remedy string
 	faults []status.Fault // what it is made of; more than one are shown as a list
+	pid    int            // the living process that it tells of; 0: none
 	quiet  bool           // everything was said already; only the code is left to give
 }
 
@@ -167,7 +168,8 @@ func printErrorJSON(g *globals, f *failure) {
 		Exit     int             `json:"exit"`
 		Problems config.Problems `json:"problems,omitempty"`
 		Faults   []status.Fault  `json:"faults,omitempty"`
-	}{f.Error(), f.remedy, exitName(f.code), f.code, problems, f.faults})
+		PID      int             `json:"pid,omitempty"`
+	}{f.Error(), f.remedy, exitName(f.code), f.code, problems, f.faults, f.pid})
 	if err != nil {
 		b = []byte(f.Error())
 	}

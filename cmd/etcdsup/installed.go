@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/etcdsup/etcdsup/config"
 	"github.com/etcdsup/etcdsup/packaging/install"
 	"github.com/etcdsup/etcdsup/supervisor"
 	"github.com/etcdsup/etcdsup/supervisor/control"
@@ -44,7 +45,7 @@ func (g *globals) runsOutside(ctx context.Context, p *install.Plan) string {
 		}
 		return fmt.Sprintf("etcdsup runs for instance %q already, and not as the service: process %d", p.Config.Instance, st.Supervisor.PID)
 	}
-	pid := livingEtcd(p.Config.StateDir())
+	pid := livingEtcd(p.Config)
 	info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
 	if pid == 0 || err != nil {
 		return ""
@@ -56,18 +57,23 @@ func (g *globals) runsOutside(ctx context.Context, p *install.Plan) string {
 	return fmt.Sprintf("etcd of instance %q lives without etcdsup, process %d, and user %s cannot take it over from user %d", p.Config.Instance, pid, p.User, owner.Uid)
 }
 
-// livingEtcd is the PID of the etcd that is on record in a state folder, 0 where none lives.
-func livingEtcd(stateDir string) int {
-	rec, ok := supervisor.PeekRecord(stateDir)
-	if !ok || rec.Run == nil {
+// livingEtcd is the PID of the instance's etcd, 0 where none lives: of the one on record, or else of one that was started so
+// shortly before a kill that no record knows it, or that is on record by what only the service sees.
+func livingEtcd(c *config.Config) int {
+	rec, ok := supervisor.PeekRecord(c.StateDir())
+	if !ok {
 		return 0
 	}
-	proc, err := process.Adopt(rec.Run.ID)
-	if err != nil {
-		return 0
+	if rec.Run != nil {
+		if proc, err := process.Adopt(rec.Run.ID); err == nil {
+			defer proc.Close()
+			return proc.PID()
+		}
 	}
-	proc.Close()
-	return proc.PID()
+	if found := process.FindHolders(c.DataDir(), rec.Token); len(found) > 0 {
+		return found[0].ID.PID
+	}
+	return 0
 }
 
 // startService starts it and waits until etcd is ready.
