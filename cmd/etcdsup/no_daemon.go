@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/etcdsup/etcdsup/packaging/install"
 	"github.com/etcdsup/etcdsup/supervisor"
 )
 
@@ -20,6 +23,10 @@ func (t *target) noDaemon(err error) error {
 		f.pid = pid
 		return f
 	}
+	if place := t.elsewhereOnHost(); place != "" {
+		return failf(exitNoDaemon, "sudo "+t.g.helpFor, "etcdsup is not running for instance %q of user %s; the one of this host has its folder in %s: %w",
+			t.cfg.Instance, userName(os.Geteuid()), place, err)
+	}
 	remedy := t.noDaemonRemedy(rec)
 	if pid := livingEtcd(t.cfg); pid != 0 {
 		f := failf(exitNoDaemon, strings.Replace(remedy, "start it:", "take it over:", 1),
@@ -28,6 +35,22 @@ func (t *target) noDaemon(err error) error {
 		return f
 	}
 	return failf(exitNoDaemon, remedy, "etcdsup is not running for instance %q: %w", t.cfg.Instance, err)
+}
+
+// elsewhereOnHost is the folder of the host's own instance of the name, where that is what a user means who is not root, has
+// none and named no other place. Empty: there is none.
+func (t *target) elsewhereOnHost() string {
+	named := t.g.or(t.g.dir, "ETCDSUP_DIR") != "" || t.cfg.File != ""
+	_, err := os.Stat(t.cfg.Dir)
+	if os.Geteuid() == 0 || named || err == nil {
+		return ""
+	}
+	place := install.Service{Instance: t.cfg.Instance}.BaseDir()
+	_, err = os.Stat(filepath.Join(place, "run", "control.sock"))
+	if err == nil || errors.Is(err, fs.ErrPermission) {
+		return place
+	}
+	return ""
 }
 
 // noDaemonRemedy names the command that the daemon was last run with, where that is on record.

@@ -252,6 +252,20 @@ func TestStartThatFails(t *testing.T) {
 
 func TestWithoutRoot(t *testing.T) {
 	h := newHost(t)
+	asks := func() string {
+		_, errOut, code := h.Exec("setpriv", "--reuid", "65534", "--clear-groups", "env", "HOME=/nonexistent", "etcdsup", "status")
+		if code != 3 {
+			t.Errorf("status of another user: %d, %s", code, errOut)
+		}
+		return errOut
+	}
+	if got := asks(); strings.Contains(got, "sudo") {
+		t.Errorf("nothing is installed, and it says %s", got)
+	}
+	runs(t, h, "install", "--now")
+	if got := asks(); !strings.Contains(got, "/var/lib/etcdsup/default: ") || !strings.Contains(got, "→ sudo etcdsup status\n") {
+		t.Errorf("etcdsup runs, and another user is told %s", got)
+	}
 	for _, verb := range []string{"install", "uninstall"} {
 		if out, errOut, code := h.Exec("setpriv", "--reuid", "65534", "--clear-groups", "etcdsup", verb); code != 7 || out != "" || !strings.Contains(errOut, "only root") {
 			t.Errorf("%s: %d, %s%s", verb, code, out, errOut)
