@@ -20,6 +20,7 @@ import (
 
 // installOptions are the flags of install.
 type installOptions struct {
+	verb    string // of the command, where it is not install
 	user    string
 	now     bool
 	diff    bool
@@ -110,12 +111,13 @@ func (g *globals) install(ctx context.Context, o installOptions) error {
 
 // service is what the command line asks for.
 func (g *globals) service(o installOptions) (install.Service, error) {
+	verb := cmp.Or(o.verb, "install")
 	if os.Geteuid() != 0 {
-		return install.Service{}, failf(exitDenied, "sudo "+g.commandLine("install"), "cannot install a service: only root may do that")
+		return install.Service{}, failf(exitDenied, "sudo "+g.commandLine(verb), "cannot %s a service: only root may do that", verb)
 	}
 	if g.or(g.dir, "ETCDSUP_DIR") != "" {
 		return install.Service{}, failf(exitUsage, "write it as dir: into the configuration",
-			"cannot install with --dir or ETCDSUP_DIR: the service has its folder from its configuration, so that every command finds it")
+			"cannot %s with --dir or ETCDSUP_DIR: the service has its folder from its configuration, so that every command finds it", verb)
 	}
 	if o.timeout <= 0 && o.now {
 		return install.Service{}, failf(exitUsage, "", "cannot wait for %v: --timeout must be above 0", o.timeout)
@@ -127,7 +129,7 @@ func (g *globals) service(o installOptions) (install.Service, error) {
 	s := install.Service{Binary: binary, User: o.user, Start: o.now, Yields: o.yields}
 	s.Instance = cmp.Or(g.or(g.instance, "ETCDSUP_INSTANCE"), config.DefaultInstance)
 	if !config.IsInstanceName(s.Instance) {
-		return s, failf(exitUsage, "name it with letters, digits, '.', '_' and '-'", "cannot install the instance %q: it is no name for one", s.Instance)
+		return s, failf(exitUsage, "name it with letters, digits, '.', '_' and '-'", "cannot %s the instance %q: it is no name for one", verb, s.Instance)
 	}
 	s.Own = livingEtcd
 	if file := g.or(g.configFile, "ETCDSUP_CONFIG"); file != "" {

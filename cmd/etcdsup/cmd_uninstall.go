@@ -36,7 +36,7 @@ func (g *globals) uninstall(ctx context.Context, yes bool) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	began := time.Now()
-	s, err := g.service(installOptions{})
+	s, err := g.service(installOptions{verb: "uninstall"})
 	if err != nil {
 		return err
 	}

@@ -267,7 +267,7 @@ func TestWithoutRoot(t *testing.T) {
 		t.Errorf("etcdsup runs, and another user is told %s", got)
 	}
 	for _, verb := range []string{"install", "uninstall"} {
-		if out, errOut, code := h.Exec("setpriv", "--reuid", "65534", "--clear-groups", "etcdsup", verb); code != 7 || out != "" || !strings.Contains(errOut, "only root") {
+		if out, errOut, code := h.Exec("setpriv", "--reuid", "65534", "--clear-groups", "etcdsup", verb); code != 7 || out != "" || !strings.Contains(errOut, "cannot "+verb+" a service: only root") || !strings.Contains(errOut, "→ sudo etcdsup "+verb+"\n") {
 			t.Errorf("%s: %d, %s%s", verb, code, out, errOut)
 		}
 	}
