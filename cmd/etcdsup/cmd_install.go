@@ -70,6 +70,7 @@ type installation struct {
 	Plan   *install.Plan  `json:"plan"`
 	Done   bool           `json:"done"` // the changes of the plan were made; with --diff they were not
 	Status *status.Status `json:"status,omitempty"`
+	Left   []leftover     `json:"left,omitempty"` // of uninstall: what stays on the host
 }
 
 // install is the whole command; take-over uses it too.

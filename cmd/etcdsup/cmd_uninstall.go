@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,8 +56,8 @@ func (g *globals) uninstall(ctx context.Context, yes bool) error {
 		}
 		a.Result, a.Done = p.Service+" is removed", true
 	}
-	a.Took = time.Since(began)
-	return g.tellRemoved(a, s)
+	a.Left, a.Took = leftBehind(s, p.User), time.Since(began)
+	return g.tellRemoved(a)
 }
 
 func removalText(p *install.Plan) string {
@@ -68,30 +68,37 @@ func removalText(p *install.Plan) string {
 	return b.String()
 }
 
-func (g *globals) tellRemoved(a installation, s install.Service) error {
+func (g *globals) tellRemoved(a installation) error {
 	if g.json() {
 		return g.printJSON(a)
 	}
 	g.showNotes(a.Plan)
 	text := fmt.Sprintf("%s (took %s)\n", a.Result, humanDuration(a.Took))
-	for _, row := range leftBehind(s, a.Plan.User) {
-		text += fmt.Sprintf("  %-14s %s\n", row[0], row[1])
+	for _, l := range a.Left {
+		stays := "stays"
+		if l.What == leftUser {
+			stays = "stays where it was made"
+		}
+		text += fmt.Sprintf("  %-14s %s %s\n", l.What, l.Name, stays)
 	}
 	return g.print(text)
 }
 
+// leftover is what uninstall leaves.
+type leftover struct {
+	What string `json:"what"` // such as "data"
+	Name string `json:"name"` // its path; of the user, the name
+}
+
+const leftUser = "user"
+
 // leftBehind is what uninstall leaves, as far as it is there.
-func leftBehind(s install.Service, user string) [][2]string {
-	rows := [][2]string{{"configuration", s.ConfigFile()}, {"everything else", s.BaseDir()}}
+func leftBehind(s install.Service, user string) []leftover {
+	all := []leftover{{"configuration", s.ConfigFile()}, {"everything else", s.BaseDir()}}
 	src := config.Source{Instance: s.Instance, Env: install.Environment()}
 	if c, err := config.Load(src); err == nil {
-		rows = [][2]string{{"configuration", c.File}, {"data", c.DataDir()}, {"WAL", c.Arg("wal-dir")}, {"logs", c.Log.Dir}, {"records", c.StateDir()}}
+		all = []leftover{{"configuration", c.File}, {"data", c.DataDir()}, {"WAL", c.Arg("wal-dir")}, {"logs", c.Log.Dir}, {"records", c.StateDir()}}
 	}
-	var kept [][2]string
-	for _, r := range rows {
-		if _, err := os.Stat(r[1]); err == nil {
-			kept = append(kept, [2]string{r[0], r[1] + " stays"})
-		}
-	}
-	return append(kept, [2]string{"user", user + " stays where it was made"})
+	all = slices.DeleteFunc(all, func(l leftover) bool { return !isThere(l.Name) })
+	return append(all, leftover{leftUser, user})
 }

@@ -130,7 +130,12 @@ func TestUninstallLeavesWhatIsTheUsers(t *testing.T) {
 	if out, errOut, code := h.Exec("etcdsup", "uninstall"); code != 2 || out != "" || !strings.Contains(errOut, "--yes") {
 		t.Errorf("without a terminal: %d, %s%s", code, out, errOut)
 	}
-	runs(t, h, "uninstall", "--yes")
+	left := h.Must("etcdsup", "uninstall", "--yes", "-o", "json")
+	for _, name := range []string{"/etc/etcdsup/default.yaml", "/var/lib/etcdsup/default/data", "/var/lib/etcdsup/default/log", "/var/lib/etcdsup/default/state", "etcd"} {
+		if !strings.Contains(left, `"name": "`+name+`"`) {
+			t.Errorf("it does not say that %s stays: %s", name, left)
+		}
+	}
 	if _, _, code := h.Exec("pgrep", "-x", "etcdsup|etcd"); code == 0 {
 		t.Error("something runs on")
 	}
