@@ -168,7 +168,7 @@ func (g *globals) upgradeGroup(ctx context.Context, group []runningDaemon, opts 
 // takeBack has those that run the new executable run the old one again: what did not do for one is not to stay with
 // the others, whose next start would be another one than theirs.
 func (g *globals) takeBack(ctx context.Context, group []runningDaemon, place *staged, within time.Duration) error {
-	old := &staged{path: place.path, next: place.path}
+	old := &staged{path: place.path, next: place.path, given: place.path}
 	for _, r := range group {
 		if _, err := g.upgradeOne(ctx, r, old, within); err != nil {
 			fmt.Fprintf(g.err, "etcdsup: instance %q still runs the new etcdsup: %v\n", r.st.Instance, err)
@@ -186,7 +186,7 @@ func (g *globals) upgradeOne(ctx context.Context, r runningDaemon, place *staged
 	order := control.UpgradeOrder{Binary: place.next, Within: within}
 	u, err := r.client.Upgrade(ctx, order)
 	if err != nil {
-		return nil, g.refusedUpgrade(r, err)
+		return nil, g.refusedUpgrade(r, place.renamed(err))
 	}
 	p := g.newProgress("upgrading")
 	defer p.end()
@@ -217,6 +217,18 @@ func awaitReadyAgain(ctx context.Context, c *control.Client) {
 			return
 		}
 	}
+}
+
+// renamed is a refusal by the name that the new executable has after it: the one that it was asked by is gone then.
+func (p *staged) renamed(err error) error {
+	e, ok := errors.AsType[*control.Error](err)
+	if !ok {
+		return err
+	}
+	now := *e
+	now.Message = strings.ReplaceAll(e.Message, p.next, p.failed())
+	now.Remedy = strings.ReplaceAll(e.Remedy, p.next, p.failed())
+	return &now
 }
 
 // refusedUpgrade gives a refusal its exit code: that nothing has changed is the same as coming back.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +26,11 @@ type staged struct {
 	path     string // where the executable is installed
 	next     string // the new one, until it is put at path
 	previous string // the old one, from then on
-	own      bool   // next was made by us from a file elsewhere, which stays
+	given    string // the file elsewhere, which stays, that next is a copy of; empty: next was at path
 }
+
+// failed is where the new executable is found after it was given up.
+func (p *staged) failed() string { return cmp.Or(p.given, p.path+".failed") }
 
 // exeOf is the executable that a process runs, also when it has no name any more.
 func exeOf(pid int) string { return fmt.Sprintf("/proc/%d/exe", pid) }
@@ -84,7 +88,10 @@ func stage(s status.Supervisor, binary string) (*staged, error) {
 	running := exeOf(s.PID)
 	switch {
 	case binary != "":
-		p.own = true
+		p.given = binary
+		if err := isFile(binary); err != nil {
+			return nil, err
+		}
 		return p, placed(p, copyFile(binary, p.next))
 	case sameProgram(running, p.path):
 		return p, nil // nothing was replaced: it is found out for each daemon by itself
@@ -103,11 +110,25 @@ func placed(p *staged, err error) error {
 	if err == nil {
 		return nil
 	}
-	code := exitFailure
+	code, remedy := exitFailure, "see to that folder: df -h "+filepath.Dir(p.path)
 	if errors.Is(err, fs.ErrPermission) {
-		code = exitDenied
+		code, remedy = exitDenied, "run it as root, or as the user whom the folder belongs to"
 	}
-	return failf(code, "run it as root, or as the user whom the folder belongs to", "cannot put the new etcdsup at %s: %w", p.path, err)
+	return failf(code, remedy, "cannot put the new etcdsup at %s: %w", p.path, err)
+}
+
+// isFile refuses what cannot be an executable. Whether it is one the running etcdsup finds out.
+func isFile(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return failf(exitDenied, "run it as root, or as a user who may read the file", "cannot upgrade: %w", err)
+	case err != nil:
+		return failf(exitFailure, "name the file of the new etcdsup after --binary", "cannot upgrade: %w", err)
+	case !info.Mode().IsRegular():
+		return failf(exitFailure, "name the file of the new etcdsup after --binary", "cannot upgrade to %s: it is no file", path)
+	}
+	return nil
 }
 
 // runs tells whether the process runs what is to be at the place in the end.
@@ -172,10 +193,10 @@ func (p *staged) finish() error {
 
 // giveUp leaves the old executable at its place. A new one that came there by itself is kept as the one that failed.
 func (p *staged) giveUp() error {
-	if p.own {
+	if p.given != "" {
 		return os.Remove(p.next)
 	}
-	err := os.Rename(p.next, p.path+".failed")
+	err := os.Rename(p.next, p.failed())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -200,9 +221,6 @@ func copyFile(from, to string) (err error) {
 		return err
 	}
 	defer src.Close()
-	if info, err := src.Stat(); err == nil && !info.Mode().IsRegular() {
-		return &fs.PathError{Op: "copy", Path: from, Err: errors.New("it is no file")}
-	}
 	tmp := to + ".tmp"
 	dst, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o700)
 	if err != nil {

@@ -102,6 +102,10 @@ func TestThePlaceHoldsTheOldOne(t *testing.T) {
 	if err := p.giveUp(); err != nil {
 		t.Fatal(err)
 	}
+	refusal := &control.Error{Code: codeCannot, Message: "cannot upgrade to " + p.next, Remedy: "try it by hand: " + p.next + " version"}
+	if e, ok := errors.AsType[*control.Error](p.renamed(refusal)); !ok || e.Remedy != "try it by hand: "+path+".failed version" || e.Code != codeCannot {
+		t.Errorf("%+v", e)
+	}
 	if content(t, path+".failed") != "new" || !sameProgram(path, exeOf(os.Getpid())) {
 		t.Error("the new one is lost, or at the place")
 	}
@@ -145,7 +149,8 @@ func TestOneUpgradeAtATime(t *testing.T) {
 func TestStageNamesWhatIsMissing(t *testing.T) {
 	_, running := installed(t, "old")
 	for _, binary := range []string{"/no/such/file", "/etc"} {
-		if _, err := stage(running, binary); err == nil || !strings.Contains(err.Error(), binary) {
+		_, err := stage(running, binary)
+		if f, ok := errors.AsType[*failure](err); !ok || !strings.Contains(err.Error(), binary) || !strings.Contains(f.remedy, "name the file") {
 			t.Errorf("%s: %v", binary, err)
 		}
 	}
@@ -184,6 +189,11 @@ func TestUpgradeCommand(t *testing.T) {
 		return &control.Error{Code: codeCannot, Message: "it refuses", Remedy: "take another one"}
 	}
 	in(t, f.dir, "upgrade", "--binary", binary).want(t, exitCameBack, "", "take another one")
+	f.script = func(command string) error {
+		path := strings.TrimPrefix(command, "upgrade ")
+		return &control.Error{Code: codeCannot, Message: "cannot upgrade to " + path + ": it is silent", Remedy: "try it by hand: " + path + " version"}
+	}
+	in(t, f.dir, "upgrade", "--binary", binary).want(t, exitCameBack, "", "cannot upgrade to "+binary+": it is silent\n  → try it by hand: "+binary+" version\n")
 	f.script = func(string) error {
 		return &control.Error{Code: control.CodeTransition, Message: "a change of mode is under way"}
 	}
