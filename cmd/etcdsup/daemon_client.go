@@ -74,6 +74,8 @@ func (t *target) explain(err error) error {
 		return failf(exitDenied, e.Remedy, "cannot use %s: %w", t.client.Socket(), err)
 	case errors.Is(err, control.ErrDenied):
 		return failf(exitDenied, "run it as root or as the user that etcdsup runs as, or have control.group set", "cannot use instance %q: %w", t.cfg.Instance, err)
+	case ok && e.Code == codeConfig:
+		return faultyConfig(e)
 	case ok:
 		return &failure{code: exitFailure, err: err, remedy: e.Remedy, faults: e.Faults}
 	}

@@ -156,7 +156,11 @@ func problemText(err error) string {
 	if !ok {
 		return err.Error()
 	}
-	return fmt.Sprintf("the configuration has %s\n\n%s", count(len(problems), "fault"), strings.TrimRight(problems.Pretty(), "\n"))
+	before, _ := strings.CutSuffix(err.Error(), problems.Error())
+	if before == err.Error() {
+		before = ""
+	}
+	return fmt.Sprintf("%sthe configuration has %s\n\n%s", before, count(len(problems), "fault"), strings.TrimRight(problems.Pretty(), "\n"))
 }
 
 func printErrorJSON(g *globals, f *failure) {

@@ -222,6 +222,8 @@ func typeWords(e ast.Expr) string {
 			return typeWords(e.Sel)
 		case e.Sel.Name == "Duration":
 			return "number"
+		case e.Sel.Name == "RawMessage": // of what is a list elsewhere
+			return "list"
 		}
 		return "time"
 	case *ast.Ident:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -20,8 +21,7 @@ func (d *daemon) Reload(ctx context.Context) (*status.Reload, error) {
 	now, faults := config.Examine(ctx, d.g.source(), builtinRunner())
 	if len(faults) > 0 {
 		d.log.Warn("configuration not reloaded", zap.Error(faults))
-		return nil, &control.Error{Code: codeConfig, Remedy: "the old configuration stays in force; see all of it with " + d.g.commandLine("config check"),
-			Message: fmt.Sprintf("cannot reload the configuration: it has %s\n\n%s", count(len(faults), "fault"), strings.TrimRight(faults.Pretty(), "\n"))}
+		return nil, d.refusedReload(faults)
 	}
 	live, pending := config.Changed(d.cfg, now)
 	binary, argv0, err := chosenBinary(now)
@@ -51,6 +51,27 @@ func (d *daemon) Reload(ctx context.Context) (*status.Reload, error) {
 	d.loop.Apply(set)
 	d.log.Info("configuration reloaded", zap.Strings("applied", live), zap.Strings("wait-for-restart", pending))
 	return r, nil
+}
+
+// refusedReload is a fault of the configuration as it travels over the socket.
+func (d *daemon) refusedReload(faults config.Problems) error {
+	problems, err := json.Marshal(faults)
+	if err != nil {
+		d.log.Warn("faults not sent", zap.Error(err)) // the message has them too
+	}
+	return &control.Error{
+		Code: codeConfig, Remedy: "the old configuration stays in force; see all of it with " + d.g.commandLine("config check"), Problems: problems,
+		Message: fmt.Sprintf("cannot reload the configuration: it has %s\n\n%s", count(len(faults), "fault"), strings.TrimRight(faults.Pretty(), "\n")),
+	}
+}
+
+// faultyConfig is that fault for who has asked. A daemon of before sends only its words.
+func faultyConfig(e *control.Error) error {
+	var faults config.Problems
+	if err := json.Unmarshal(e.Problems, &faults); err != nil || len(faults) == 0 {
+		return &failure{code: exitConfig, err: e, remedy: e.Remedy}
+	}
+	return failf(exitConfig, "", "cannot reload, the old configuration stays in force: %w", faults)
 }
 
 // none is a list that is there even if nothing is in it.

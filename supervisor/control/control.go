@@ -7,6 +7,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -100,6 +101,8 @@ type Error struct {
 	Code    string `json:"code"`             // one of the Code constants, or the daemon's own
 
 	Faults []status.Fault `json:"faults,omitempty"` // all that stands against a plan; error and remedy then tell them together
+
+	Problems json.RawMessage `json:"problems,omitempty"` // with the code config: every fault of the configuration, with place and remedy
 }
 
 func (e *Error) Error() string { return e.Message }

@@ -99,7 +99,7 @@ func TestReload(t *testing.T) {
 	in.configure("restart: {per_hour: nonsense}\n") // a faulty file changes nothing
 	d.signal(syscall.SIGHUP)
 	await(t, "the fault said", patience, func() bool { return strings.Contains(d.stderr(), `"configuration not reloaded"`) })
-	if r := in.expect(1, "reload"); !strings.Contains(r.err, "restart.per_hour") || !strings.Contains(r.err, "stays in force") {
+	if r := in.expect(6, "reload"); !strings.Contains(r.err, "restart.per_hour") || !strings.Contains(r.err, "stays in force") {
 		t.Errorf("of the faulty file: %s", r.err)
 	}
 	if st, err := in.status(); err != nil || st.Restart.PerHour != 21 || st.Process.PID != old.Process.PID {
