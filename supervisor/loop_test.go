@@ -387,6 +387,9 @@ func TestStopEscalates(t *testing.T) {
 		}
 		pass(2 * time.Minute)
 		s.expect(status.StateDown)
+		if st := s.loop.Status(); st.Process != nil || st.Health != (status.Health{}) {
+			t.Errorf("nothing runs, and its health is %+v", st.Health)
+		}
 		want := []struct {
 			sig unix.Signal
 			at  time.Duration

@@ -27,7 +27,7 @@ func (l *Loop) status() *status.Status {
 		Instance:   l.set.Instance,
 		Supervisor: status.Supervisor{PID: l.set.PID, Version: l.set.Version, Started: l.started, Binary: l.set.Binary},
 		Goal:       l.m.goal, State: word[l.m.is], Since: l.since, Reason: l.m.reason, Next: l.typed(l.m.next),
-		Mode: cmp.Or(l.mode, status.ModeNormal), Job: l.job, Ready: l.m.is == ready, Health: l.probe.last, Member: l.member,
+		Mode: cmp.Or(l.mode, status.ModeNormal), Job: l.job, Ready: l.m.is == ready, Member: l.member,
 		Restart: l.restartStatus(), LastExit: l.lastExit, Log: l.host.Log(), Config: l.set.Config,
 		Upgrade: l.upgrade, Notices: slices.Clone(l.set.Notices),
 	}
@@ -37,7 +37,7 @@ func (l *Loop) status() *status.Status {
 	if l.child != nil {
 		info := l.child.Info()
 		info.Version = l.version
-		s.Process = &info
+		s.Process, s.Health = &info, l.probe.last // of a process that is gone nothing is well
 		s.Config.Pending = slices.Concat(l.host.Pending(), l.set.Config.Pending)
 	}
 	if p, stopping := phase[l.m.is]; stopping {

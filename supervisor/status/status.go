@@ -115,7 +115,7 @@ type Process struct {
 	CPU    time.Duration `json:"cpu_ns,omitempty"` // used since it was started
 }
 
-// Health is the last answer of etcd's health endpoint.
+// Health is the last answer of etcd's health endpoint. Of an etcd that is gone there is none.
 type Health struct {
 	Serving  bool      `json:"serving"`           // the serializable health check answered true
 	Quorum   bool      `json:"quorum"`            // a leader is known
