@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
 
+	"github.com/etcdsup/etcdsup/supervisor/control"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
@@ -45,7 +47,8 @@ func TestMemberChanges(t *testing.T) {
 		{"remove n2 --yes", exitFailure, "", "would lose its quorum"},
 		{"remove n3", exitUsage, "", "--yes"}, // nobody can be asked
 		{"remove n9 --yes", exitFailure, "", `cannot find member "n9"`},
-		{"promote n1 --yes", exitFailure, "", "a voter already"},
+		{"remove n2 --yes", exitFailure, "", "(now 2 of 3 voters healthy, quorum 2: none may fail; then 1 of 2 voters healthy, quorum 2: no writes)\n  → bring the other members back"},
+		{"promote n1 --yes", exitFailure, "", "cannot promote member n1: it is a voter already\n"},
 		{"update-url n1 http://10.0.0.9:2380 --yes", exitOK, "member update-url n1", ""},
 		{"update-url n1 10.0.0.9:2380 --yes", exitUsage, "", "cannot use"},
 		{"update-url n1 --yes", exitUsage, "", "typed as etcdsup member update-url MEMBER URL..."},
@@ -87,4 +90,18 @@ func TestMembersAreWaitedForInTime(t *testing.T) {
 	close(held)
 	in(t, dir, "member", "list", "-t", "0s").want(t, exitUsage, "", "--timeout must be above 0")
 	in(t, dir, "member", "list", "--endpoint", "foo").want(t, exitUsage, "", `cannot use "foo" as a client URL`)
+}
+
+// TestTheOnlyVoterStays: no figures say more, and there are no other members to bring back.
+func TestTheOnlyVoterStays(t *testing.T) {
+	l := &status.Members{Members: threeMembers().Members[:1]}
+	order := status.MemberOrder{Op: status.MemberRemove, Member: "n1"}
+	p, change, err := l.Judge(order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, ok := errors.AsType[*control.Error](refusal(order, p, change))
+	if !ok || strings.Contains(e.Message, "now 1") || !strings.Contains(e.Remedy, "etcdsup stop") {
+		t.Errorf("%+v", e)
+	}
 }

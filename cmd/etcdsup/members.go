@@ -46,13 +46,13 @@ func (d directMembers) ChangeMember(ctx context.Context, o status.MemberOrder) (
 	return d.Members(ctx)
 }
 
-// refusal is why an order is not carried out, with the arithmetic that shows it.
+// refusal is why an order is not carried out, with the arithmetic where it is that which shows it.
 func refusal(o status.MemberOrder, p *status.Peer, c status.Change) error {
-	return &control.Error{
-		Code:    control.CodeRefused,
-		Message: fmt.Sprintf("cannot %s member %s: %s (now %s; then %s)", o.Op, p.Called(), c.Refuse, c.Before, c.After),
-		Remedy:  "bring the other members back first; see etcdsup member list",
+	text := fmt.Sprintf("cannot %s member %s: %s", o.Op, p.Called(), c.Refuse)
+	if c.Counts {
+		text += fmt.Sprintf(" (now %s; then %s)", c.Before, c.After)
 	}
+	return &control.Error{Code: control.CodeRefused, Message: text, Remedy: c.Remedy}
 }
 
 // Members lists the cluster's members.

@@ -46,7 +46,19 @@ type Change struct {
 	Before Count  `json:"before"`
 	After  Count  `json:"after"`
 	Refuse string `json:"refuse,omitempty"` // why it must not be done; empty: it may
+	Remedy string `json:"remedy,omitempty"` // what to do about that; empty: nothing
+	Counts bool   `json:"-"`                // it is refused for what it does to the arithmetic, which tells more then
 }
+
+// tooFew refuses a change for want of votes.
+func (c *Change) tooFew(why string) {
+	c.Refuse, c.Remedy, c.Counts = why, "bring the other members back first; see etcdsup member list", true
+}
+
+const (
+	noQuorum   = "the cluster has no quorum, and without one no change can be committed"
+	costQuorum = "the cluster would lose its quorum"
+)
 
 // Removal judges the removal of a member. etcd itself commits a removal with the quorum of before; what it leaves
 // behind must be able to write again.
@@ -60,11 +72,11 @@ func (l *Members) Removal(m *Peer) Change {
 	}
 	switch {
 	case ch.Before.Spare() < 0:
-		ch.Refuse = "the cluster has no quorum, and without one no change can be committed"
+		ch.tooFew(noQuorum)
 	case !m.Learner && ch.After.Voters == 0:
-		ch.Refuse = "it is the only voter"
+		ch.Refuse, ch.Remedy = "it is the only voter, without which there is no cluster", "to end the cluster, stop its etcd: etcdsup stop; to keep it, let another member become a voter first: etcdsup mode join there"
 	case ch.After.Spare() < 0:
-		ch.Refuse = "the cluster would lose its quorum"
+		ch.tooFew(costQuorum)
 	}
 	return ch
 }
@@ -72,19 +84,21 @@ func (l *Members) Removal(m *Peer) Change {
 // Promotion judges a learner's promotion.
 func (l *Members) Promotion(m *Peer) Change {
 	ch := Change{Before: l.Count(), After: l.Count()}
+	if !m.Learner {
+		ch.Refuse = "it is a voter already"
+		return ch
+	}
 	ch.After.Voters++
 	if m.Healthy {
 		ch.After.Healthy++
 	}
 	switch {
-	case !m.Learner:
-		ch.Refuse = "it is a voter already"
 	case ch.Before.Spare() < 0:
-		ch.Refuse = "the cluster has no quorum, and without one no change can be committed"
+		ch.tooFew(noQuorum)
 	case !m.Started:
-		ch.Refuse = "it has never been started"
+		ch.Refuse, ch.Remedy = "it has never been started", "start it and let it catch up first; see etcdsup member list"
 	case ch.After.Spare() < 0:
-		ch.Refuse = "the cluster would lose its quorum"
+		ch.Refuse, ch.Remedy, ch.Counts = costQuorum, "start the learner and let it catch up, or bring the other members back; see etcdsup member list", true
 	}
 	return ch
 }
@@ -93,7 +107,7 @@ func (l *Members) Promotion(m *Peer) Change {
 func (l *Members) Update(*Peer) Change {
 	ch := Change{Before: l.Count(), After: l.Count()}
 	if ch.Before.Spare() < 0 {
-		ch.Refuse = "the cluster has no quorum, and without one no change can be committed"
+		ch.tooFew(noQuorum)
 	}
 	return ch
 }
