@@ -211,7 +211,10 @@ func copyLines(ctx context.Context, r *logread.Reader, show *logread.Renderer) e
 			err = show.Render(line)
 		}
 		if err != nil {
-			return errors.Join(err, show.Flush())
+			if lost := show.Flush(); !errors.Is(err, lost) { // a writer that has failed once says so again
+				err = errors.Join(err, lost)
+			}
+			return err
 		}
 	}
 	return show.Flush()

@@ -33,9 +33,14 @@ func (g *globals) printJSONLine(v any) error {
 
 func (g *globals) print(text string) error {
 	if _, err := io.WriteString(g.out, text); err != nil {
-		return fmt.Errorf("cannot write to standard output: %w", err)
+		return cannotPrint(err)
 	}
 	return nil
+}
+
+// cannotPrint says that the answer did not reach whoever asked.
+func cannotPrint(err error) error {
+	return failf(exitFailure, "", "cannot write to standard output: %w", err)
 }
 
 func (g *globals) json() bool { return g.output == outputJSON }

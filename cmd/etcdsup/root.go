@@ -68,7 +68,23 @@ type globals struct {
 	running bool   // the command line was accepted: what goes wrong from here is no fault of usage
 	helpFor string // the command whose help is worth naming
 
+	unprinted printed // what was printed without being asked whether it could be: help and version
+
 	stay func(context.Context) error // what the command comes to when it is one that does not end by itself
+}
+
+// printed remembers the first fault of what is written by it.
+type printed struct {
+	to  io.Writer
+	err error
+}
+
+func (p *printed) Write(text []byte) (int, error) {
+	n, err := p.to.Write(text)
+	if err != nil && p.err == nil {
+		p.err = cannotPrint(err)
+	}
+	return n, err
 }
 
 // commands is the one list of commands; help, completion and docs derive from it.
@@ -105,6 +121,9 @@ var topics = []func(*globals) *cobra.Command{
 func execute(ctx context.Context, args []string, s streams) int {
 	g := &globals{streams: s, helpFor: "etcdsup"}
 	err := obey(ctx, g, args)
+	if g.unprinted.err != nil {
+		err = g.unprinted.err
+	}
 	if err == nil && g.stay != nil {
 		err = g.stay(ctx)
 	}
@@ -153,7 +172,8 @@ func newRoot(g *globals) *cobra.Command {
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return g.begin(cmd) },
 	}
 	root.SetIn(g.in)
-	root.SetOut(g.out)
+	g.unprinted.to = g.out
+	root.SetOut(&g.unprinted)
 	root.SetErr(g.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		g.helpFor = cmd.CommandPath()

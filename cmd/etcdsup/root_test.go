@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,6 +43,29 @@ func TestUsageFaultsAreExitCode2(t *testing.T) {
 	} {
 		if r := in(t, t.TempDir(), args...); r.code != exitUsage || r.out != "" || !strings.HasPrefix(r.err, "etcdsup: ") {
 			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}
+
+// TestAFullStandardOutputIsAFault of every command, also of those that print nothing but help, and is told once.
+func TestAFullStandardOutputIsAFault(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "log", etcdLogFile), []byte(strings.Repeat("a line\n", 20000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"--help", "--version", "help member", "member", "version", "logs", "logs -n all", "completion bash", "man etcdsup", "config example"} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var errs buffer
+		code := execute(t.Context(), append([]string{"--dir", dir}, strings.Fields(line)...), streams{in: strings.NewReader(""), out: full, err: &errs, env: testEnv(t)})
+		_ = full.Close()
+		if said := errs.String(); code != exitFailure || strings.Count(said, "no space left on device") != 1 || strings.Count(said, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %q", line, code, said)
 		}
 	}
 }
