@@ -362,15 +362,16 @@ func newChild(p *process.Proc, run Run) *child {
 	return &child{p: p, run: run, info: status.Process{PID: run.ID.PID, Started: run.Started, Binary: run.Binary}}
 }
 
-// FoundRun is what can be told of a living etcd that no record knows. Where it answers health stands in its command
-// line.
-func FoundRun(id process.ID, binary string) Run {
-	run := Run{ID: id, Started: id.Started(), Binary: binary}
+// FoundRun is what can be told of a living etcd that no record knows: which binary it is and where it answers health stands
+// in its command line.
+func FoundRun(id process.ID) Run {
+	run := Run{ID: id, Started: id.Started()}
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID))
 	if err != nil {
 		return run
 	}
-	run.Args = strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")[1:]
+	words := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
+	run.Binary, run.Args = words[0], words[1:]
 	for _, a := range run.Args {
 		if urls, ok := strings.CutPrefix(a, "--listen-metrics-urls="); ok {
 			run.Metrics, _, _ = strings.Cut(urls, ",")

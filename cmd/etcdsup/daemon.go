@@ -208,7 +208,7 @@ func (d *daemon) findRunning(rec supervisor.Record) (*running, error) {
 
 // foundRun is the run of an etcd that is not on record.
 func (d *daemon) foundRun(id process.ID) supervisor.Run {
-	run := supervisor.FoundRun(id, d.cfg.Etcd.Binary)
+	run := supervisor.FoundRun(id)
 	if d.cfg.Health.Metrics != "" {
 		run.Metrics = d.cfg.Health.Metrics
 	}
@@ -286,6 +286,9 @@ func (d *daemon) chooseBinary(run *running) (err error) {
 	}
 	d.onClose(m.Close)
 	if run != nil {
+		if run.run.Binary == m.Argv0 { // as it was found, by the name that it was given
+			run.run.Binary = m.Binary
+		}
 		return m.Adopt(run.proc, run.run)
 	}
 	if d.startLock == nil {

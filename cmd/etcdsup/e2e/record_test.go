@@ -44,6 +44,26 @@ func TestRecordGarbage(t *testing.T) {
 	in.leave(d)
 }
 
+// TestAnEtcdOffTheRecordIsWhatItWas: what is taken over without a record runs the binary that it was started with, and
+// nothing waits for its restart.
+func TestAnEtcdOffTheRecordIsWhatItWas(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	d := in.run()
+	before := in.awaitReady()
+	in.awaitRecorded(before.Process.PID)
+	d.kill()
+	if err := os.WriteFile(in.dir+"/state/record.json", []byte("null"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d = in.run()
+	now := in.awaitReady()
+	if now.Process.PID != before.Process.PID || now.Process.Binary != before.Process.Binary || len(now.Config.Pending) > 0 {
+		t.Errorf("before: %+v\nnow: %+v, pending %q", before.Process, now.Process, now.Config.Pending)
+	}
+	in.leave(d)
+}
+
 // expectSetAside wants the damaged record under another name, and told of.
 func (in *instance) expectSetAside(d *daemon, damage []byte, n int) {
 	in.t.Helper()
