@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -20,6 +21,9 @@ type versions struct {
 	Platform string `json:"platform"`
 }
 
+// packaged is the version that a package was made with, which the linker writes here; empty: what Go took from git counts.
+var packaged string
+
 // thisVersion reads what the linker noted down.
 func thisVersion() versions {
 	v := versions{Version: "devel", Etcd: version.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
@@ -30,6 +34,7 @@ func thisVersion() versions {
 	if info.Main.Version != "" && info.Main.Version != "(devel)" {
 		v.Version = info.Main.Version
 	}
+	v.Version = cmp.Or(packaged, v.Version)
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":

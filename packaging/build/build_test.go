@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,7 +137,23 @@ func TestPackagesAreReproducible(t *testing.T) {
 			d.expectFiles(t)
 			d.expectStatic(t, machine)
 			d.expectScripts(t)
+			if arch == runtime.GOARCH {
+				d.expectVersion(t)
+			}
 		})
+	}
+}
+
+// expectVersion runs what is in the package: it is to say of itself what the package says.
+func (d *deb) expectVersion(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "etcdsup")
+	if err := os.WriteFile(path, d.files["/usr/bin/etcdsup"].content, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.CommandContext(t.Context(), path, "version", "-o", "json").Output()
+	if err != nil || !strings.Contains(string(said), `"version": "v`+testVersion+`"`) {
+		t.Errorf("%v: %s", err, said)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"debug/buildinfo"
 	"errors"
@@ -18,23 +19,27 @@ import (
 type executable struct {
 	path    string
 	arch    string
-	version string    // as Go noted it down, such as v1.2.3 or v0.0.0-20261128133914-8a1d691abcde+dirty
+	version string    // as it was given, or as Go noted it down, such as v1.2.3 or v0.0.0-20261128133914-8a1d691abcde+dirty
 	time    time.Time // of the commit, or what SOURCE_DATE_EPOCH says
 }
 
 // compile builds the static executable for an architecture. Nothing of this machine gets into it: neither paths, nor its
-// processor's features, nor a C library.
-func compile(ctx context.Context, temp, arch string) (executable, error) {
+// processor's features, nor a C library. A version that is given is what the executable says of itself, too.
+func compile(ctx context.Context, temp, arch, version string) (executable, error) {
 	e := executable{arch: arch, path: filepath.Join(temp, "etcdsup-"+arch)}
 	env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch, "GOAMD64=v1", "GOARM64=v8.0"}
-	if _, err := run(ctx, env, "go", "build", "-trimpath", "-buildvcs=auto", "-ldflags=-s -w", "-o", e.path, "./cmd/etcdsup"); err != nil {
+	link := "-ldflags=-s -w"
+	if version != "" {
+		link += " -X main.packaged=v" + strings.TrimPrefix(version, "v") // with it, as Go has it
+	}
+	if _, err := run(ctx, env, "go", "build", "-trimpath", "-buildvcs=auto", link, "-o", e.path, "./cmd/etcdsup"); err != nil {
 		return e, err
 	}
 	info, err := buildinfo.ReadFile(e.path)
 	if err != nil {
 		return e, fmt.Errorf("cannot read what was built: %w", err)
 	}
-	e.version = info.Main.Version
+	e.version = cmp.Or(version, info.Main.Version)
 	settings := map[string]string{}
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value

@@ -25,7 +25,7 @@ var architectures = []string{"amd64", "arm64"}
 
 // options are what the command line says.
 type options struct {
-	version string // of the packages; empty: what the executable says of itself
+	version string // of the packages and the executable in them; empty: the one that go build takes from git
 	arches  []string
 	out     string // folder
 }
@@ -33,7 +33,7 @@ type options struct {
 func parseOptions(args []string, usage io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("build", flag.ContinueOnError)
 	f.SetOutput(usage)
-	f.StringVar(&o.version, "version", "", "version of the packages, such as 1.2.3-rc.1 (default: the one that go build takes from git)")
+	f.StringVar(&o.version, "version", "", "version of the packages and of the etcdsup in them, such as 1.2.3-rc.1 (default: the one that go build takes from git)")
 	arch := f.String("arch", "all", strings.Join(architectures, ", ")+" or all")
 	f.StringVar(&o.out, "out", "bin", "folder for the packages")
 	if err := f.Parse(args); err != nil {
@@ -84,7 +84,7 @@ func build(ctx context.Context, o options, told io.Writer) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return fmt.Errorf("cannot make the folder for the packages: %w", err)
 	}
-	host, err := compile(ctx, temp, runtime.GOARCH) // the one that can be run here tells what is the same for all
+	host, err := compile(ctx, temp, runtime.GOARCH, o.version) // the one that can be run here tells what is the same for all
 	if err != nil {
 		return err
 	}
@@ -95,12 +95,9 @@ func build(ctx context.Context, o options, told io.Writer) error {
 	for _, arch := range o.arches {
 		exe := host
 		if arch != host.arch {
-			if exe, err = compile(ctx, temp, arch); err != nil {
+			if exe, err = compile(ctx, temp, arch, o.version); err != nil {
 				return err
 			}
-		}
-		if o.version != "" {
-			exe.version = o.version
 		}
 		for _, form := range []string{"deb", "rpm"} {
 			path, err := pack(ctx, exe, shared, form, o.out)
