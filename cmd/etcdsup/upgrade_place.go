@@ -99,11 +99,25 @@ func stage(s status.Supervisor, binary string) (*staged, error) {
 		return p, placed(p, p.finish()) // an upgrade that its command did not see the end of
 	}
 	// A package, or somebody, has put the new one there. The old one is put back until the new one has proved itself.
-	err := linkTo(p.path, p.next)
-	if err == nil {
+	return p, placed(p, p.putOldBack(running))
+}
+
+// putOldBack takes no room on the disk where the last upgrade has left what runs. Where it does not work all is as it was:
+// the place is not to be without any.
+func (p *staged) putOldBack(running string) error {
+	if err := linkTo(p.path, p.next); err != nil {
+		return err
+	}
+	var err error
+	if sameProgram(running, p.previous) {
+		err = linkTo(p.previous, p.path)
+	} else {
 		err = copyFile(running, p.path)
 	}
-	return p, placed(p, err)
+	if err != nil {
+		return errors.Join(err, os.Remove(p.next))
+	}
+	return nil
 }
 
 func placed(p *staged, err error) error {

@@ -129,6 +129,25 @@ func TestThePlaceHoldsTheOldOne(t *testing.T) {
 	}
 }
 
+// TestTheOldOneComesBackWithoutRoom: what the last upgrade has left is linked, not copied, and a failure changes nothing.
+func TestTheOldOneComesBackWithoutRoom(t *testing.T) {
+	path, running := installed(t, "new")
+	if err := copyFile(exeOf(os.Getpid()), path+".previous"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stage(running, ""); err != nil || !sameFile(path, path+".previous") {
+		t.Errorf("it is not the one from before: %v", err)
+	}
+
+	path, running = installed(t, "new")
+	if err := os.Mkdir(path+".tmp", 0o700); err != nil { // in the place of a full disk
+		t.Fatal(err)
+	}
+	if _, err := stage(running, ""); err == nil || content(t, path) != "new" || isThere(path+".next") {
+		t.Errorf("%v, and at the place %q", err, content(t, path))
+	}
+}
+
 // TestOneUpgradeAtATime: a second one touches no file of the first.
 func TestOneUpgradeAtATime(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "etcdsup")
