@@ -15,8 +15,19 @@ booted() { [ -d /run/systemd/system ] && has systemctl; }
 
 reload_units() { ! booted || systemctl daemon-reload || say 'cannot make systemd read its units again: run "systemctl daemon-reload"'; }
 
+# starts_ours FILE tells whether a unit's file starts the package's executable, and not one that was installed beside it.
+starts_ours() { grep -q "^ExecStart=$program " "$1"; }
+
 # units are the services of ours that systemd has running, each on a line.
-units() { systemctl list-units --plain --no-legend --all --state=active,activating,reloading,deactivating 'etcdsup.service' 'etcdsup@*.service' | cut -d ' ' -f 1; }
+units() {
+	systemctl list-units --plain --no-legend --all --state=active,activating,reloading,deactivating 'etcdsup.service' 'etcdsup@*.service' | cut -d ' ' -f 1 |
+		while read -r unit; do
+			file=$(systemctl show --value -p FragmentPath "$unit")
+			if [ ! -e "$file" ] || starts_ours "$file"; then
+				echo "$unit"
+			fi
+		done
+}
 
 # keep gives the executable a second name, under which it is there when its place holds another one.
 keep() { ln -f "$program" "$program.previous" 2>/dev/null || cp -p "$program" "$program.previous"; }

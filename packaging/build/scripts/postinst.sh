@@ -41,11 +41,23 @@ greet() {
 	say '  read:      man etcdsup'
 }
 
+# name_hiding tells of units that etcdsup install has made from another executable: they count more than the package's.
+name_hiding() {
+	for unit in etcdsup.service etcdsup@.service; do
+		file=/etc/systemd/system/$unit
+		if [ -f "$file" ] && ! starts_ours "$file"; then
+			say "$file hides the package's unit, and starts another executable: $(sed -n 's/^ExecStart=\([^ ]*\) .*/\1/p' "$file")"
+			say "  to have the package's: $program install, then systemctl restart ${unit%.service}, which stops and starts etcd"
+		fi
+	done
+}
+
 case "${1-}" in
 configure | [1-9]*)
 	make_user
 	make_folders
 	reload_units
+	name_hiding
 	replace_running
 	if [ "$1" = 1 ] || { [ "$1" = configure ] && [ -z "${2-}" ]; }; then
 		greet

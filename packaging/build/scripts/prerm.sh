@@ -15,6 +15,14 @@ stop() {
 disable() {
 	has systemctl || return 0
 	for link in /etc/systemd/system/*.wants/etcdsup.service /etc/systemd/system/*.wants/etcdsup@*.service; do
+		case $link in
+		*@*) file=/etc/systemd/system/etcdsup@.service ;;
+		*) file=/etc/systemd/system/etcdsup.service ;;
+		esac
+		if [ -f "$file" ] && ! starts_ours "$file"; then
+			say "${link##*/} stays: it starts another executable than the package's"
+			continue
+		fi
 		[ ! -L "$link" ] || systemctl disable "${link##*/}" || say "cannot disable ${link##*/}: remove $link"
 	done
 }
