@@ -48,7 +48,7 @@ type takeOver struct {
 }
 
 // prepareTakeOver finds out everything, and changes nothing but for a file of its own in a temporary folder.
-func (g *globals) prepareTakeOver(ctx context.Context, o initOptions) (*takeOver, error) {
+func (g *globals) prepareTakeOver(ctx context.Context, o initOptions, recorded *takeOver) (*takeOver, error) {
 	d, err := etcdAt(o.takeOver)
 	if err != nil {
 		return nil, err
@@ -56,6 +56,9 @@ func (g *globals) prepareTakeOver(ctx context.Context, o initOptions) (*takeOver
 	if d.Exe == "" {
 		return nil, failf(exitFailure, "put the executable back where it was, and restart etcd by it first",
 			"cannot take over process %d: the executable that it runs is deleted, so etcd could not be started again", d.ID.PID)
+	}
+	if err := g.instanceIsFree(ctx, recorded); err != nil {
+		return nil, err
 	}
 	line, err := process.Lineage(d.ID.PID)
 	if err != nil {
@@ -77,6 +80,23 @@ func (g *globals) prepareTakeOver(ctx context.Context, o initOptions) (*takeOver
 	}
 	t.atBoot = bootStarters(t.traces(), t.Keeper)
 	return t, nil
+}
+
+// instanceIsFree keeps a service that another etcd may have from being rewritten, and from being removed on the way back.
+// One that a take-over on record has made is its own.
+func (g *globals) instanceIsFree(ctx context.Context, recorded *takeOver) error {
+	if recorded != nil {
+		return nil
+	}
+	service, err := install.Standing(ctx, g.instanceName())
+	if err != nil {
+		return explainInstall(err)
+	}
+	if service == "" {
+		return nil
+	}
+	return failf(exitFailure, "name another instance with -i NAME, or take that service off the host first: "+g.commandLine("uninstall"),
+		"cannot take over as instance %q: its service %s is there already", g.instanceName(), service)
 }
 
 func (t *takeOver) prepareConfig(ctx context.Context, o initOptions) (err error) {

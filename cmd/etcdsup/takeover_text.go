@@ -69,7 +69,7 @@ func (g *globals) beginTakeOver(ctx context.Context, o initOptions) (*takeOver, 
 	case t == nil && o.back:
 		return nil, failf(exitFailure, "", "cannot put anything back: no take-over of instance %q is on record", g.instanceName())
 	case t == nil || !o.back && t.startsAnew(o.takeOver):
-		return g.prepareTakeOver(ctx, o)
+		return g.prepareTakeOver(ctx, o, t)
 	}
 	if !g.json() {
 		fmt.Fprintf(g.err, "a take-over that began at %s is on record, with %q as its last step\n", t.Began.Local().Format(time.DateTime), t.Step)

@@ -297,3 +297,44 @@ func TestTakeOverRefuses(t *testing.T) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
+
+// second is another etcd of the same host, which nothing keeps.
+func (o *oldHost) second(port int) (pid string) {
+	o.t.Helper()
+	client, peer := o.url(port), o.url(port+1)
+	o.Sh(fmt.Sprintf("cd %s && setsid ./etcd --name node2 --data-dir ./data2 --listen-client-urls %[2]s --advertise-client-urls %[2]s "+
+		"--listen-peer-urls %[3]s --initial-advertise-peer-urls %[3]s --initial-cluster node2=%[3]s </dev/null >/dev/null 2>&1 &", o.folder, client, peer))
+	o.await("a second etcd", func() bool {
+		out, _, _ := o.Exec("pgrep", "-f", "^./etcd --name node2")
+		pid = strings.TrimSpace(out)
+		return pid != ""
+	})
+	return pid
+}
+
+// TestTakeOverLeavesAServiceAlone: what etcdsup keeps already is neither taken over nor its unit rewritten.
+func TestTakeOverLeavesAServiceAlone(t *testing.T) {
+	t.Parallel()
+	o := newOldHost(t, "/srv/etcd").of(t)
+	o.Sh("setsid " + o.folder + "/start-etcd.sh </dev/null >/dev/null 2>&1 &")
+	o.cli(0, "init", "--take-over", o.awaitEtcd(), "--yes")
+	before := o.Must("find", "/etc", "/var/lib/etcdsup", "-maxdepth", "2")
+	second := o.second(12379)
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{"its service etcdsup.service is there already", []string{"--take-over", second, "--yes", "--replace"}},
+	} {
+		if out := o.cli(1, append([]string{"init"}, c.args...)...); !strings.Contains(out, c.says) {
+			t.Errorf("%v: %s", c.args, out)
+		}
+	}
+	o.Sh("systemctl stop etcdsup")
+	if out := o.cli(1, "init", "--take-over", second, "--yes", "--replace"); !strings.Contains(out, "is there already") {
+		t.Errorf("a service that is enabled: %s", out)
+	}
+	if after := o.Must("find", "/etc", "/var/lib/etcdsup", "-maxdepth", "2"); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}

@@ -86,7 +86,8 @@ type manager interface {
 	planRemoval(context.Context, *Plan, string)
 	start(ctx context.Context, name string) error
 	isActive(ctx context.Context, name string) bool
-	owns(pid int, name string) bool // whether the process is the service's
+	isEnabled(ctx context.Context, name string) bool // whether it starts at boot
+	owns(pid int, name string) bool                  // whether the process is the service's
 }
 
 // planner is a Plan that is being made.
@@ -96,6 +97,18 @@ type planner struct {
 	account account
 	folders folders
 	renewed bool // the configuration will be another one than the service has read
+}
+
+// Standing is the service of an instance where it runs, or starts at boot; empty: neither, though its files may be there.
+func Standing(ctx context.Context, instance string) (service string, err error) {
+	m, err := detect()
+	if err != nil {
+		return "", err
+	}
+	if name := m.name(instance); m.isActive(ctx, name) || m.isEnabled(ctx, name) {
+		return name, nil
+	}
+	return "", nil
 }
 
 // ErrNoManager says that the host has no service manager that could be installed into.

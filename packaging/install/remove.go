@@ -27,7 +27,7 @@ func (m systemd) planRemoval(ctx context.Context, p *Plan, _ string) {
 	if m.isActive(ctx, name) {
 		p.change(Change{What: "stop " + name + ", and etcd with it", do: func(ctx context.Context) error { return systemctl(ctx, "stop", name) }})
 	}
-	if state, _ := run(ctx, "systemctl", "is-enabled", name); state == "enabled" { // of others it says so by its status
+	if m.isEnabled(ctx, name) {
 		p.change(Change{What: "disable " + name, do: func(ctx context.Context) error {
 			if err := systemctl(ctx, "disable", name); err != nil {
 				return err

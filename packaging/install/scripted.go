@@ -151,7 +151,7 @@ func (m scripted) service(name, binary, text string) (service.Service, error) {
 	return s, nil
 }
 
-func (m scripted) plan(_ context.Context, p *planner) {
+func (m scripted) plan(ctx context.Context, p *planner) {
 	name := p.Plan.Service
 	text := m.render(script{Name: name, Instance: p.Instance, Binary: p.Binary, User: p.account.name, Group: p.account.group})
 	f := file{path: m.file(name), text: []byte(text), keep: ConfigDir}
@@ -164,7 +164,7 @@ func (m scripted) plan(_ context.Context, p *planner) {
 		if c.Kept != "" {
 			p.makeFolder(ConfigDir, 0o755, false)
 		}
-	case !m.isEnabled(name):
+	case !m.isEnabled(ctx, name):
 		c = Change{What: "have " + name + " started at boot", New: true}
 	default:
 		m.tellLimits(p)
@@ -222,7 +222,9 @@ func (m scripted) linksOf(name string) []string {
 	return all
 }
 
-func (m scripted) isEnabled(name string) bool { return len(m.links) == 0 || len(m.linksOf(name)) > 0 }
+func (m scripted) isEnabled(_ context.Context, name string) bool {
+	return len(m.linksOf(name)) > 0 || len(m.links) == 0 && exists(m.file(name))
+}
 
 // syncLinks makes the links of the runlevels, or their absence, outlive a power cut.
 func (m scripted) syncLinks(name string) error {

@@ -273,8 +273,7 @@ func namedPaths(c *config.Config) []namedPath {
 
 func (m systemd) planEnable(ctx context.Context, p *planner) {
 	name := p.Plan.Service
-	state, _ := run(ctx, "systemctl", "is-enabled", name) // of a unit that is not enabled it says so by its status
-	if state == "enabled" {
+	if m.isEnabled(ctx, name) {
 		return
 	}
 	p.change(Change{What: "enable " + name, New: true, do: func(ctx context.Context) error {
@@ -308,6 +307,11 @@ func (systemd) property(ctx context.Context, name, property string) string {
 
 func (m systemd) isActive(ctx context.Context, name string) bool {
 	return slices.Contains([]string{"active", "activating", "reloading"}, m.property(ctx, name, "ActiveState"))
+}
+
+func (systemd) isEnabled(ctx context.Context, name string) bool {
+	state, _ := run(ctx, "systemctl", "is-enabled", name) // of a unit that is not enabled it says so by its status
+	return state == "enabled"
 }
 
 // start has systemd say why when it fails: what it calls the result, and the service's own last lines.
