@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,14 +48,41 @@ func lookPath(name, path string) (string, bool) {
 	return "", false
 }
 
-// etcdAt is the etcd that pid is, or the one that runs below it where pid is of what supervises it.
+// etcdAt is the etcd that pid is, or the one that runs below it where pid is of what supervises it. One of etcdsup's is
+// refused: its executable is etcdsup itself most often, which as etcd.binary would not start.
 func etcdAt(pid int) (process.Description, error) {
+	d, err := anyEtcdAt(pid)
+	if err != nil {
+		return d, err
+	}
+	line, _ := process.Lineage(d.ID.PID) // where others' processes are hidden, what is seen of etcd has to do
+	if keptByEtcdsup(d, line) {
+		return d, failf(exitFailure, "etcdsup status", "cannot take etcd, process %d, from what keeps it: etcdsup keeps it already", d.ID.PID)
+	}
+	return d, nil
+}
+
+// keptByEtcdsup goes by the processes that it descends from, by its unit, and by its executable: an etcdsup that was killed
+// leaves an etcd that has nothing else of it.
+func keptByEtcdsup(etcd process.Description, line []process.Description) bool {
+	const us = "etcdsup"
+	return strings.HasPrefix(unitOf(etcd.Cgroup), us) || strings.HasPrefix(filepath.Base(etcd.Exe), us) ||
+		slices.ContainsFunc(line, func(d process.Description) bool {
+			return strings.HasPrefix(keeperName(d), us) && slices.Contains(d.Command, "run")
+		})
+}
+
+// anyEtcdAt is the same, whoever keeps it. What starts all that runs on a host keeps none of it.
+func anyEtcdAt(pid int) (process.Description, error) {
 	d, err := process.Describe(pid)
 	if err != nil {
 		return d, failf(exitFailure, "pgrep -a etcd lists those that run", "cannot find an etcd at process %d: %w", pid, err)
 	}
 	if hostconf.IsEtcd(d.Command) {
 		return d, nil
+	}
+	if slices.Contains(sessionEnds, keeperName(d)) {
+		return d, failf(exitFailure, "pgrep -a etcd lists those that run", "cannot find an etcd at process %d: it is %s, and no keeper of etcd", pid, commandLine(d))
 	}
 	var found []process.Description
 	for _, below := range process.Descendants(pid) {

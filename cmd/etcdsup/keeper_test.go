@@ -87,3 +87,22 @@ func TestShellsEndFromTheOutermost(t *testing.T) {
 		t.Errorf("%+v, %v", k, err)
 	}
 }
+
+func TestKeptByEtcdsup(t *testing.T) {
+	for _, c := range []struct {
+		name, cgroup, exe string
+		line              []process.Description
+		want              bool
+	}{
+		{"its child", "", "/opt/etcd", lineage("9 / etcd", "8 / /usr/bin/etcdsup -i kv run", "1 / systemd"), true},
+		{"its service's", "/system.slice/system-etcdsup.slice/etcdsup@kv.service", "/opt/etcd", lineage("9 / etcd", "1 / systemd"), true},
+		{"left by one that was killed", "", "/usr/bin/etcdsup", lineage("9 / etcd", "1 / systemd"), true},
+		{"supervise's", "/system.slice/etcd.service", "/opt/etcd", lineage("9 / etcd", "8 / supervise etcd", "1 / systemd"), false},
+		{"below another command of ours", "", "/opt/etcd", lineage("9 / etcd", "8 / etcdsup status", "1 / systemd"), false},
+	} {
+		c.line[0].Cgroup, c.line[0].Exe = c.cgroup, c.exe
+		if got := keptByEtcdsup(c.line[0], c.line); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}

@@ -85,8 +85,8 @@ func (t *takeOver) startsAnew(pid int) bool {
 	if t.Step == stepInstall {
 		return true
 	}
-	d, err := etcdAt(pid)
-	return err == nil && t.Etcd.ID.BootID != process.BootID() && !strings.Contains(d.Cgroup, "etcdsup")
+	_, err := etcdAt(pid)
+	return err == nil && t.Etcd.ID.BootID != process.BootID()
 }
 
 // tellPlan answers --plan.

@@ -319,12 +319,16 @@ func TestTakeOverLeavesAServiceAlone(t *testing.T) {
 	o.Sh("setsid " + o.folder + "/start-etcd.sh </dev/null >/dev/null 2>&1 &")
 	o.cli(0, "init", "--take-over", o.awaitEtcd(), "--yes")
 	before := o.Must("find", "/etc", "/var/lib/etcdsup", "-maxdepth", "2")
+	served := strings.TrimSpace(o.Must("pgrep", "-x", "etcd"))
 	second := o.second(12379)
 	for _, c := range []struct {
 		says string
 		args []string
 	}{
 		{"its service etcdsup.service is there already", []string{"--take-over", second, "--yes", "--replace"}},
+		{"etcdsup keeps it already", []string{"--take-over", served, "--yes", "--replace"}},
+		{"etcdsup keeps it already", []string{"--from-pid", served, "--replace"}},
+		{"no keeper of etcd", []string{"--from-pid", "1", "--replace"}},
 	} {
 		if out := o.cli(1, append([]string{"init"}, c.args...)...); !strings.Contains(out, c.says) {
 			t.Errorf("%v: %s", c.args, out)
