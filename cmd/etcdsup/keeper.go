@@ -44,12 +44,17 @@ type keeperHost struct {
 	isFIFO  func(path string) bool
 	glob    func(pattern string) []string
 	mainPID func(unit string) int
+	inUnit  func(unit string, main int) []process.Description // all its processes
+
+	descendants func(pid int) []int
 }
 
 // findKeeper recognises what keeps an etcd, from the processes that it descends from, itself being the first.
 func findKeeper(line []process.Description, h keeperHost) (etcdKeeper, error) {
-	if k, ok := keptByUnit(line, h); ok {
-		return k, nil
+	if k, err := keptByUnit(line, h); err != nil {
+		return etcdKeeper{}, err
+	} else if k != nil {
+		return *k, nil
 	}
 	var around []process.Description // shells and the like, the innermost first
 	for i, d := range line[1:] {
@@ -84,9 +89,10 @@ var (
 	sessionEnds = []string{"systemd", "init", "sshd", "sshd-session", "login", "cron", "crond", "atd", "tmux", "tmux: server", "screen", "SCREEN", "containerd-shim", "conmon"}
 )
 
-// keeperName is what the process runs: the script's name where an interpreter runs one that is known.
+// keeperName is what the process runs: the script's name where an interpreter runs one that is known. sshd and others write
+// what they do in the place of their command line, so that the kernel's name for them counts.
 func keeperName(d process.Description) string {
-	if len(d.Command) == 0 {
+	if len(d.Command) == 0 || slices.Contains(sessionEnds, d.Name) {
 		return d.Name
 	}
 	name := strings.TrimSuffix(filepath.Base(strings.TrimPrefix(d.Command[0], "-")), ":")
@@ -106,34 +112,9 @@ func isInteractive(d process.Description, name string) bool {
 	})
 }
 
-// keptByUnit is a service of systemd whose main process etcd is, or descends from.
-func keptByUnit(line []process.Description, h keeperHost) (etcdKeeper, bool) {
-	unit := unitOf(line[0].Cgroup)
-	if unit == "" {
-		return etcdKeeper{}, false
-	}
-	main := h.mainPID(unit)
-	i := slices.IndexFunc(line, func(d process.Description) bool { return d.ID.PID == main && main > 1 })
-	if i < 0 {
-		return etcdKeeper{}, false
-	}
-	return etcdKeeper{Kind: keptBySystemd, Title: "the unit " + unit, Process: line[i], Child: line[0].ID, Name: unit}, true
-}
-
-// unitOf is the service whose cgroup that is. Those of sessions are not services of the host.
-func unitOf(cgroup string) string {
-	parts := strings.Split(cgroup, "/")
-	for _, p := range slices.Backward(parts) {
-		if strings.HasSuffix(p, ".service") && !strings.HasPrefix(p, "user@") && !slices.Contains(parts, "user.slice") {
-			return p
-		}
-	}
-	return ""
-}
-
 func fifoKeeper(d, child, parent process.Description, name string, h keeperHost) (etcdKeeper, error) {
 	k := etcdKeeper{Kind: keptByFIFO, Process: d, Child: child.ID}
-	if slices.Contains([]string{"svscan", "runsvdir", "s6-svscan"}, keeperName(parent)) {
+	if slices.Contains(scanners, keeperName(parent)) {
 		k.Under = keeperName(parent)
 	}
 	if folder, ok := statusFolder(d); ok { // Baidu's

@@ -32,8 +32,16 @@ func TestFindKeeper(t *testing.T) {
 			return nil
 		},
 		mainPID: func(unit string) int {
-			return map[string]int{"etcd.service": 9, "supervise.service": 7, "rc-local.service": 3}[unit]
+			return map[string]int{"etcd.service": 9, "supervise.service": 7, "rc-local.service": 3, "scan.service": 6, "cron.service": 6, "both.service": 8}[unit]
 		},
+		inUnit: func(unit string, _ int) []process.Description {
+			return map[string][]process.Description{
+				"etcd.service":      lineage("9 / etcd", "12 / etcd-plugin"),
+				"supervise.service": lineage("7 / supervise", "9 / etcd", "13 / tee -a log"),
+				"both.service":      lineage("8 / sh", "9 / etcd", "13 / cat", "14 / /opt/api --port 80"),
+			}[unit]
+		},
+		descendants: func(int) []int { return []int{12} },
 	}
 	const etcd = "9 /home/work/etcd ./etcd --name n1"
 	for _, c := range []struct {
@@ -53,6 +61,12 @@ func TestFindKeeper(t *testing.T) {
 		{"unit", "/system.slice/etcd.service", lineage(etcd, "1 / systemd"), keptBySystemd, "the unit etcd.service", "", ""},
 		{"unit around supervise", "/system.slice/supervise.service", lineage(etcd, "7 / supervise -f x -p y", "1 / systemd"), keptBySystemd, "the unit supervise.service", "", ""},
 		{"unit that is not around it", "/system.slice/rc-local.service", lineage(etcd, "8 / /bin/bash /x/start-etcd.sh", "1 / systemd"), keptByScript, "the script of process 8", "", ""},
+		{"svscan as a unit", "/system.slice/scan.service", lineage(etcd, "7 /service/etcd supervise etcd", "6 /service svscan /service", "1 / systemd"), keptByFIFO, "supervise in /service/etcd", "/service/etcd/supervise/control", "svscan"},
+		{"svscan that runs it itself", "/system.slice/scan.service", lineage(etcd, "6 /service svscan /service", "1 / systemd"), "", "process 6 (svscan /service) does when etcd ends", "", ""},
+		{"supervise below a guard as a unit", "/system.slice/scan.service", lineage(etcd, "7 /service/etcd supervise etcd", "6 / /opt/guardd", "1 / systemd"), keptByFIFO, "supervise in /service/etcd", "/service/etcd/supervise/control", ""},
+		{"supervisord as a unit", "/system.slice/supervise.service", lineage(etcd, "7 / python3 /usr/bin/supervisord -n", "1 / systemd"), "", "which program of supervisord", "", ""},
+		{"cron's script", "/system.slice/cron.service", lineage(etcd, "7 / sh -c x", "6 / /usr/sbin/cron -f", "1 / systemd"), keptByScript, "the script of process 7", "", ""},
+		{"unit that runs more", "/system.slice/both.service", lineage(etcd, "8 / sh /x/start-all.sh", "1 / systemd"), "", "the unit both.service: it runs more than etcd: process 14 (/opt/api --port 80)", "", ""},
 		{"session", "/user.slice/user-0.slice/user@0.service/etcd.service", lineage(etcd, "1 / systemd"), keptByNobody, "nothing", "", ""},
 		{"a person's shell", "", lineage(etcd, "8 / -bash", "7 / sshd: root", "1 / systemd"), keptByNobody, "nothing", "", ""},
 		{"scripts in scripts", "", lineage(etcd, "8 / bash /x/start-etcd.sh", "7 / sh -c while:;do", "6 / bash", "1 / systemd"), keptByScript, "the script of process 7", "", ""},
@@ -104,5 +118,12 @@ func TestKeptByEtcdsup(t *testing.T) {
 		if got := keptByEtcdsup(c.line[0], c.line); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
+	}
+}
+
+func TestASessionIsKnownByItsName(t *testing.T) {
+	d := process.Description{Name: "sshd", Command: []string{"sshd: root@pts/0"}}
+	if got := keeperName(d); got != "sshd" {
+		t.Errorf("%q", got)
 	}
 }

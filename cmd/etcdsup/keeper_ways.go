@@ -32,6 +32,8 @@ func thisKeeperHost(ctx context.Context) keeperHost {
 			pid, _ := strconv.Atoi(out)
 			return pid
 		},
+		inUnit:      processesIn,
+		descendants: process.Descendants,
 	}
 }
 

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/etcdsup/etcdsup/supervisor/process"
+)
+
+// keptByUnit is a service of systemd whose main process etcd is, or descends from: it is stopped as a whole. nil: there is
+// none, or what is closer to etcd starts it again.
+func keptByUnit(line []process.Description, h keeperHost) (*etcdKeeper, error) {
+	unit := unitOf(line[0].Cgroup)
+	if unit == "" {
+		return nil, nil //nolint:nilnil // no unit is not an error
+	}
+	main := h.mainPID(unit)
+	i := slices.IndexFunc(line, func(d process.Description) bool { return d.ID.PID == main && main > 1 })
+	if i < 0 || startsMore(keeperName(line[i])) || hasCloserKeeper(line, i) {
+		return nil, nil //nolint:nilnil // likewise
+	}
+	if others := notOfEtcd(h.inUnit(unit, main), line[:i+1], h.descendants(line[0].ID.PID)); len(others) > 0 {
+		return nil, failf(exitFailure, "have etcd started by a unit of its own first, or stop it and go the way of docs/take-over.md by hand",
+			"cannot stop the unit %s: it runs more than etcd: %s", unit, strings.Join(others, "; "))
+	}
+	return &etcdKeeper{Kind: keptBySystemd, Title: "the unit " + unit, Process: line[i], Child: line[0].ID, Name: unit}, nil
+}
+
+// scanners start keepers, one for each of their folders.
+var scanners = []string{"svscan", "runsvdir", "s6-svscan"}
+
+// startsMore tells of a unit's main process that it starts other things than etcd too.
+func startsMore(name string) bool {
+	return slices.Contains(scanners, name) || slices.Contains(sessionEnds, name)
+}
+
+// hasCloserKeeper: a keeper below the main process would start etcd again by itself, and the main process looks after more.
+// A supervisord has a command for one program also where it is the main process.
+func hasCloserKeeper(line []process.Description, main int) bool {
+	for i, d := range line[:main+1] {
+		name := keeperName(d)
+		if i > 0 && (name == "supervisord" || i < main && slices.Contains(fifoKeepers, name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// logFilters take etcd's output, or wait for its next start, and end with it.
+var logFilters = []string{"tee", "logger", "cat", "multilog", "svlogd", "cronolog", "rotatelogs", "systemd-cat", "sleep"}
+
+// notOfEtcd are those of a unit's processes that neither lead to etcd, nor come out of it, nor take its output.
+func notOfEtcd(all, lineage []process.Description, below []int) (others []string) {
+	for _, d := range all {
+		leads := slices.ContainsFunc(lineage, func(l process.Description) bool { return l.ID.PID == d.ID.PID })
+		if !leads && !slices.Contains(below, d.ID.PID) && !slices.Contains(logFilters, keeperName(d)) {
+			others = append(others, fmt.Sprintf("process %d (%s)", d.ID.PID, commandLine(d)))
+		}
+	}
+	return others
+}
+
+// unitOf is the service whose cgroup that is. Those of sessions are not services of the host.
+func unitOf(cgroup string) string {
+	parts := strings.Split(cgroup, "/")
+	for _, p := range slices.Backward(parts) {
+		if strings.HasSuffix(p, ".service") && !strings.HasPrefix(p, "user@") && !slices.Contains(parts, "user.slice") {
+			return p
+		}
+	}
+	return ""
+}
+
+// processesIn are those that stopping a unit ends: all in its cgroup, and what its main process has started.
+func processesIn(unit string, main int) (all []process.Description) {
+	started := process.Descendants(main)
+	for _, pid := range process.Descendants(1) {
+		d, err := process.Describe(pid)
+		if err == nil && (unitOf(d.Cgroup) == unit || slices.Contains(started, pid)) { // one that is gone needs no stopping
+			all = append(all, d)
+		}
+	}
+	return all
+}
