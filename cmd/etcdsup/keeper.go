@@ -33,6 +33,8 @@ type etcdKeeper struct {
 	Down    string `json:"down,omitempty"`    // file that keeps it from starting etcd after a reboot; empty: it knows none
 	Under   string `json:"under,omitempty"`   // what starts the keeper itself again, such as svscan
 
+	Enabled bool `json:"enabled,omitempty"` // the unit was started at boot
+
 	Name string   `json:"name,omitempty"` // of the unit, or of supervisord's program
 	Tool []string `json:"tool,omitempty"` // supervisorctl with its options
 
@@ -41,10 +43,12 @@ type etcdKeeper struct {
 
 // keeperHost is what the recognition asks of the host.
 type keeperHost struct {
-	isFIFO  func(path string) bool
-	glob    func(pattern string) []string
-	mainPID func(unit string) int
-	inUnit  func(unit string, main int) []process.Description // all its processes
+	isFIFO   func(path string) bool
+	glob     func(pattern string) []string
+	property func(unit, name string) string                    // as systemctl show has it; empty: there is none
+	linkTo   func(path string) string                          // what a symbolic link has in it; empty: it is none
+	enabled  func(unit string) bool                            // whether it is started at boot
+	inUnit   func(unit string, main int) []process.Description // all its processes
 
 	descendants func(pid int) []int
 }

@@ -31,9 +31,19 @@ func TestFindKeeper(t *testing.T) {
 			}
 			return nil
 		},
-		mainPID: func(unit string) int {
-			return map[string]int{"etcd.service": 9, "supervise.service": 7, "rc-local.service": 3, "scan.service": 6, "cron.service": 6, "both.service": 8}[unit]
+		property: func(unit, name string) string {
+			return map[string]string{
+				"etcd.service MainPID": "9", "supervise.service MainPID": "7", "rc-local.service MainPID": "3", "scan.service MainPID": "6",
+				"cron.service MainPID": "6", "both.service MainPID": "8",
+				"linked.service MainPID": "9", "linked.service UnitFileState": "enabled",
+				"run-1.service MainPID": "9", "run-1.service Transient": "yes",
+				"needed.service MainPID": "9", "needed.service WantedBy": "multi-user.target api.service", "needed.service BoundBy": "api.service web.service",
+			}[unit+" "+name]
 		},
+		linkTo: func(path string) string {
+			return map[string]string{"/etc/systemd/system/linked.service": "/opt/linked.service", "/etc/systemd/system/etcd.service": "/lib/systemd/system/etcd3.service"}[path]
+		},
+		enabled: func(unit string) bool { return unit == "etcd.service" },
 		inUnit: func(unit string, _ int) []process.Description {
 			return map[string][]process.Description{
 				"etcd.service":      lineage("9 / etcd", "12 / etcd-plugin"),
@@ -67,7 +77,11 @@ func TestFindKeeper(t *testing.T) {
 		{"supervisord as a unit", "/system.slice/supervise.service", lineage(etcd, "7 / python3 /usr/bin/supervisord -n", "1 / systemd"), "", "which program of supervisord", "", ""},
 		{"cron's script", "/system.slice/cron.service", lineage(etcd, "7 / sh -c x", "6 / /usr/sbin/cron -f", "1 / systemd"), keptByScript, "the script of process 7", "", ""},
 		{"unit that runs more", "/system.slice/both.service", lineage(etcd, "8 / sh /x/start-all.sh", "1 / systemd"), "", "the unit both.service: it runs more than etcd: process 14 (/opt/api --port 80)", "", ""},
-		{"session", "/user.slice/user-0.slice/user@0.service/etcd.service", lineage(etcd, "1 / systemd"), keptByNobody, "nothing", "", ""},
+		{"linked unit", "/system.slice/linked.service", lineage(etcd, "1 / systemd"), "", "a link to /opt/linked.service", "", ""},
+		{"transient unit", "/system.slice/run-1.service", lineage(etcd, "1 / systemd"), "", "it is transient", "", ""},
+		{"unit that others need", "/system.slice/needed.service", lineage(etcd, "1 / systemd"), "", "would start it again: api.service, web.service", "", ""},
+		{"a user's unit", "/user.slice/user-0.slice/user@0.service/app.slice/etcd.service", lineage(etcd, "1 / systemd"), "", "the unit etcd.service: it is one of a user's", "", ""},
+		{"a user's session", "/user.slice/user-0.slice/session-1.scope", lineage(etcd, "1 / systemd"), keptByNobody, "nothing", "", ""},
 		{"a person's shell", "", lineage(etcd, "8 / -bash", "7 / sshd: root", "1 / systemd"), keptByNobody, "nothing", "", ""},
 		{"scripts in scripts", "", lineage(etcd, "8 / bash /x/start-etcd.sh", "7 / sh -c while:;do", "6 / bash", "1 / systemd"), keptByScript, "the script of process 7", "", ""},
 		{"unknown", "", lineage(etcd, "8 / /opt/guard/guardd --etcd", "1 / systemd"), "", "process 8 (/opt/guard/guardd --etcd) does when etcd ends", "", ""},
@@ -79,7 +93,7 @@ func TestFindKeeper(t *testing.T) {
 		if err != nil {
 			says = err.Error()
 		}
-		if k.Kind != c.kind || !strings.Contains(says, c.says) || k.Control != c.control || k.Under != c.under {
+		if k.Kind != c.kind || !strings.Contains(says, c.says) || k.Control != c.control || k.Under != c.under || k.Enabled != (k.Name == "etcd.service") {
 			t.Errorf("%s: %+v, %v", c.name, k, err)
 		}
 	}
@@ -88,7 +102,7 @@ func TestFindKeeper(t *testing.T) {
 func TestSupervisordNamesItsProgram(t *testing.T) {
 	line := lineage("9 / etcd", "8 /etc python3 /usr/bin/supervisord -c s.conf", "1 / systemd")
 	line[0].Env = []string{"SUPERVISOR_GROUP_NAME=g", "SUPERVISOR_PROCESS_NAME=p"}
-	k, err := findKeeper(line, keeperHost{mainPID: func(string) int { return 0 }})
+	k, err := findKeeper(line, keeperHost{})
 	if err != nil || k.Name != "g:p" || !slices.Equal(k.Tool, []string{"supervisorctl", "-c", "/etc/s.conf"}) {
 		t.Errorf("%+v, %v", k, err)
 	}
@@ -96,7 +110,7 @@ func TestSupervisordNamesItsProgram(t *testing.T) {
 
 // The end of a script's shells comes from the outside: an inner one that ends first would be started again.
 func TestShellsEndFromTheOutermost(t *testing.T) {
-	k, err := findKeeper(lineage("9 / etcd", "8 / bash /x/start-etcd.sh", "7 / sh /x/loop.sh", "1 / systemd"), keeperHost{mainPID: func(string) int { return 0 }})
+	k, err := findKeeper(lineage("9 / etcd", "8 / bash /x/start-etcd.sh", "7 / sh /x/loop.sh", "1 / systemd"), keeperHost{})
 	if err != nil || len(k.Shells) != 2 || k.Shells[0].PID != 7 || k.Shells[1].PID != 8 || k.Process.ID.PID != 7 {
 		t.Errorf("%+v, %v", k, err)
 	}

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"path"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/etcdsup/etcdsup/config/hostconf"
 	"github.com/etcdsup/etcdsup/supervisor/process"
 )
 
@@ -13,9 +19,12 @@ import (
 func keptByUnit(line []process.Description, h keeperHost) (*etcdKeeper, error) {
 	unit := unitOf(line[0].Cgroup)
 	if unit == "" {
-		return nil, nil //nolint:nilnil // no unit is not an error
+		return nil, usersUnit(line[0].Cgroup)
 	}
-	main := h.mainPID(unit)
+	main, err := strconv.Atoi(h.property(unit, "MainPID"))
+	if err != nil {
+		return nil, nil //nolint:nilerr,nilnil // no unit is not an error
+	}
 	i := slices.IndexFunc(line, func(d process.Description) bool { return d.ID.PID == main && main > 1 })
 	if i < 0 || startsMore(keeperName(line[i])) || hasCloserKeeper(line, i) {
 		return nil, nil //nolint:nilnil // likewise
@@ -24,7 +33,73 @@ func keptByUnit(line []process.Description, h keeperHost) (*etcdKeeper, error) {
 		return nil, failf(exitFailure, "have etcd started by a unit of its own first, or stop it and go the way of docs/take-over.md by hand",
 			"cannot stop the unit %s: it runs more than etcd: %s", unit, strings.Join(others, "; "))
 	}
-	return &etcdKeeper{Kind: keptBySystemd, Title: "the unit " + unit, Process: line[i], Child: line[0].ID, Name: unit}, nil
+	if err := staysStopped(unit, h); err != nil {
+		return nil, err
+	}
+	return &etcdKeeper{Kind: keptBySystemd, Title: "the unit " + unit, Process: line[i], Child: line[0].ID, Name: unit,
+		Enabled: h.enabled(unit)}, nil
+}
+
+// usersUnit refuses a unit of a person's own manager: the host's does not know it.
+func usersUnit(cgroup string) error {
+	unit := path.Base(cgroup)
+	if !strings.HasSuffix(unit, ".service") || strings.HasPrefix(unit, "user@") || !strings.Contains(cgroup, "/user.slice/") {
+		return nil
+	}
+	return failf(exitFailure, "as that user: systemctl --user disable --now "+unit+"; then start etcd in another way, and go on with that one",
+		"cannot stop the unit %s: it is one of a user's own systemd", unit)
+}
+
+// staysStopped refuses a unit that could not be put back, or that others would start again, or that would take others
+// with it.
+func staysStopped(unit string, h keeperHost) error {
+	file := h.property(unit, "FragmentPath")
+	own := "/etc/systemd/system/" + unit
+	target := h.linkTo(own)
+	switch {
+	case h.property(unit, "UnitFileState") == "transient" || h.property(unit, "Transient") == "yes":
+		return failf(exitFailure, "copy "+file+" to "+own+" first, systemctl daemon-reload, and stop and start it once",
+			"cannot put the unit %s back once it is stopped: it is transient", unit)
+	case filepath.IsAbs(target) && !slices.Contains(hostconf.UnitFolders, filepath.Dir(target)):
+		return failf(exitFailure, "cp --remove-destination "+target+" "+own+" && systemctl daemon-reload",
+			"cannot put the unit %s back once it is disabled: it is a link to %s, which goes with that", unit, target)
+	case strings.HasPrefix(h.property(unit, "UnitFileState"), "linked"): // below /run
+		return failf(exitFailure, "copy "+file+" to "+own+" first, and systemctl daemon-reload",
+			"cannot put the unit %s back once it is disabled: it is a link, which goes with that", unit)
+	}
+	var others []string
+	for _, name := range []string{"RequiredBy", "WantedBy", "BoundBy", "RequisiteOf", "UpheldBy", "TriggeredBy"} {
+		for _, by := range strings.Fields(h.property(unit, name)) {
+			if !strings.HasSuffix(by, ".target") && !slices.Contains(others, by) {
+				others = append(others, by)
+			}
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return failf(exitFailure, "have them name etcdsup.service instead (systemctl edit NAME), then again",
+		"cannot leave the unit %s stopped: others need it, would end with it, and would start it again: %s", unit, strings.Join(others, ", "))
+}
+
+// releaseUnit has systemd stop it, and not start it at boot. One that cannot be disabled is told of where it cannot be
+// stopped either.
+func (k *etcdKeeper) releaseUnit(ctx context.Context) error {
+	_, enableErr := tool(ctx, "systemctl", "disable", k.Name)
+	if _, err := tool(ctx, "systemctl", "stop", k.Name); err != nil {
+		return errors.Join(err, enableErr)
+	}
+	return nil
+}
+
+// resumeUnit starts it whether or not it can be had at boot as before: etcd comes first.
+func (k *etcdKeeper) resumeUnit(ctx context.Context) error {
+	var enableErr error
+	if k.Enabled {
+		_, enableErr = tool(ctx, "systemctl", "enable", k.Name)
+	}
+	_, err := tool(ctx, "systemctl", "start", k.Name)
+	return errors.Join(err, enableErr)
 }
 
 // scanners start keepers, one for each of their folders.

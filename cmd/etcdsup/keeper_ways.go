@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,10 +26,17 @@ func thisKeeperHost(ctx context.Context) keeperHost {
 			return err == nil && info.Mode().Type() == os.ModeNamedPipe
 		},
 		glob: glob,
-		mainPID: func(unit string) int {
-			out, _ := tool(ctx, "systemctl", "show", "--value", "-p", "MainPID", unit) // without systemd there is no unit
-			pid, _ := strconv.Atoi(out)
-			return pid
+		property: func(unit, name string) string {
+			value, _ := tool(ctx, "systemctl", "show", "--value", "-p", name, unit) // without systemd there is no unit
+			return value
+		},
+		linkTo: func(path string) string {
+			target, _ := os.Readlink(path) // it is none
+			return target
+		},
+		enabled: func(unit string) bool {
+			said, err := tool(ctx, "systemctl", "is-enabled", unit) // of an init script it says more
+			return err == nil && strings.HasSuffix(said, "enabled") // and not "static"
 		},
 		inUnit:      processesIn,
 		descendants: process.Descendants,
@@ -73,12 +79,7 @@ func (k *etcdKeeper) release(ctx context.Context) error {
 		_, err := tool(ctx, k.Tool[0], append(slices.Clone(k.Tool[1:]), "stop", k.Name)...)
 		return err
 	case keptBySystemd:
-		_, enableErr := tool(ctx, "systemctl", "disable", k.Name) // one that cannot be disabled is told of by name
-		_, err := tool(ctx, "systemctl", "stop", k.Name)
-		if err != nil {
-			return errors.Join(err, enableErr)
-		}
-		return nil
+		return k.releaseUnit(ctx)
 	case keptByScript:
 		return k.endShells(ctx)
 	}
@@ -184,11 +185,7 @@ func (k *etcdKeeper) resume(ctx context.Context) error {
 		_, err := tool(ctx, k.Tool[0], append(slices.Clone(k.Tool[1:]), "start", k.Name)...)
 		return err
 	case keptBySystemd:
-		if _, err := tool(ctx, "systemctl", "enable", k.Name); err != nil && !strings.Contains(err.Error(), "no installation config") {
-			return err
-		}
-		_, err := tool(ctx, "systemctl", "start", k.Name)
-		return err
+		return k.resumeUnit(ctx)
 	}
 	return k.spawn()
 }

@@ -342,3 +342,34 @@ func TestTakeOverLeavesAServiceAlone(t *testing.T) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
+
+// TestTakeOverOfAUnit: one that could not be put back, or that others start again, is refused before it is touched.
+func TestTakeOverOfAUnit(t *testing.T) {
+	t.Parallel()
+	o := newOldHost(t, "/data/etcd").of(t)
+	unit := "[Service]\nExecStart=" + o.folder + "/start-etcd.sh\nRestart=always\n[Install]\nWantedBy=multi-user.target\n"
+	o.Write(o.folder+"/old.service", unit, "644")
+	o.Sh("systemctl link " + o.folder + "/old.service; systemctl enable --now old.service")
+	refused := func(says string) {
+		t.Helper()
+		if out := o.cli(1, "init", "--take-over", o.awaitEtcd(), "--yes"); !strings.Contains(out, says) {
+			t.Error(out)
+		}
+	}
+	refused("it is a link to")
+	o.Sh("cp --remove-destination " + o.folder + "/old.service /etc/systemd/system/old.service; systemctl daemon-reload")
+	o.Write("/etc/systemd/system/api.service", "[Unit]\nRequires=old.service\n[Service]\nExecStart=/bin/sleep infinity\n", "644")
+	o.Sh("systemctl daemon-reload; systemctl start api.service")
+	refused("api.service")
+	o.Sh("systemctl stop api.service; rm /etc/systemd/system/api.service; systemctl daemon-reload; systemctl disable old.service")
+	o.Sh("systemctl start old.service")
+	o.Write("/etc/systemd/system/etcdsup.service.d/test.conf", "[Service]\nInaccessiblePaths="+o.folder+"/etcd\n", "644")
+	t.Log(o.cli(10, "init", "--take-over", o.awaitEtcd(), "--yes", "--timeout", "5s"))
+	o.awaitEtcd()
+	if got, _, _ := o.Exec("systemctl", "is-enabled", "old.service"); got != "disabled\n" {
+		t.Errorf("a unit that was not enabled is %q", got)
+	}
+	if left := o.Sh("find /run/systemd/system -name '*take-over*'"); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
