@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -86,10 +87,34 @@ func staysStopped(unit string, h keeperHost) error {
 // stopped either.
 func (k *etcdKeeper) releaseUnit(ctx context.Context) error {
 	_, enableErr := tool(ctx, "systemctl", "disable", k.Name)
-	if _, err := tool(ctx, "systemctl", "stop", k.Name); err != nil {
+	if err := k.stopUnit(ctx); err != nil {
 		return errors.Join(err, enableErr)
 	}
 	return nil
+}
+
+// patientStop has systemd wait for etcd as long as we do, and kill nothing then.
+var patientStop = fmt.Sprintf("# Written by etcdsup init --take-over for one stop.\n[Service]\nTimeoutStopSec=%d\nSendSIGKILL=no\n", int(stopTime.Seconds()))
+
+// stopUnit stops it by a drop-in that goes with the stop, and at the latest with the next boot.
+func (k *etcdKeeper) stopUnit(ctx context.Context) error {
+	dropIn := filepath.Join("/run/systemd/system", k.Name+".d", "zz-etcdsup-take-over.conf")
+	if err := os.MkdirAll(filepath.Dir(dropIn), 0o755); err != nil {
+		return fmt.Errorf("cannot have systemd wait for etcd's end: %w", err)
+	}
+	defer func() {
+		_ = os.Remove(dropIn)
+		_ = os.Remove(filepath.Dir(dropIn)) // with other drop-ins in it, it stays
+		_, _ = tool(ctx, "systemctl", "daemon-reload")
+	}()
+	if err := os.WriteFile(dropIn, []byte(patientStop), 0o644); err != nil {
+		return fmt.Errorf("cannot have systemd wait for etcd's end: %w", err)
+	}
+	if _, err := tool(ctx, "systemctl", "daemon-reload"); err != nil {
+		return err
+	}
+	_, err := tool(ctx, "systemctl", "stop", k.Name)
+	return err
 }
 
 // resumeUnit starts it whether or not it can be had at boot as before: etcd comes first.

@@ -45,7 +45,7 @@ func thisKeeperHost(ctx context.Context) keeperHost {
 
 // tool runs a tool of the host to its end, and gives what it printed. Its own time-outs are shorter than ours.
 func tool(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stopTime+time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second

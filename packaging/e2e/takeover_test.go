@@ -347,7 +347,7 @@ func TestTakeOverLeavesAServiceAlone(t *testing.T) {
 func TestTakeOverOfAUnit(t *testing.T) {
 	t.Parallel()
 	o := newOldHost(t, "/data/etcd").of(t)
-	unit := "[Service]\nExecStart=" + o.folder + "/start-etcd.sh\nRestart=always\n[Install]\nWantedBy=multi-user.target\n"
+	unit := "[Service]\nExecStart=" + o.folder + "/start-etcd.sh\nTimeoutStopSec=2\nExecStop=/bin/sleep 3\nRestart=always\n[Install]\nWantedBy=multi-user.target\n"
 	o.Write(o.folder+"/old.service", unit, "644")
 	o.Sh("systemctl link " + o.folder + "/old.service; systemctl enable --now old.service")
 	refused := func(says string) {
@@ -361,11 +361,13 @@ func TestTakeOverOfAUnit(t *testing.T) {
 	o.Write("/etc/systemd/system/api.service", "[Unit]\nRequires=old.service\n[Service]\nExecStart=/bin/sleep infinity\n", "644")
 	o.Sh("systemctl daemon-reload; systemctl start api.service")
 	refused("api.service")
-	o.Sh("systemctl stop api.service; rm /etc/systemd/system/api.service; systemctl daemon-reload; systemctl disable old.service")
-	o.Sh("systemctl start old.service")
+	o.Sh("systemctl stop api.service; rm /etc/systemd/system/api.service; systemctl daemon-reload; systemctl disable old.service; systemctl start old.service")
 	o.Write("/etc/systemd/system/etcdsup.service.d/test.conf", "[Service]\nInaccessiblePaths="+o.folder+"/etcd\n", "644")
 	t.Log(o.cli(10, "init", "--take-over", o.awaitEtcd(), "--yes", "--timeout", "5s"))
 	o.awaitEtcd()
+	if log := o.Must("journalctl", "-u", "old.service", "-o", "cat", "--no-pager"); strings.Contains(log, "timed out") || strings.Contains(log, "SIGKILL") {
+		t.Errorf("etcd was not waited for:\n%s", log)
+	}
 	if got, _, _ := o.Exec("systemctl", "is-enabled", "old.service"); got != "disabled\n" {
 		t.Errorf("a unit that was not enabled is %q", got)
 	}
