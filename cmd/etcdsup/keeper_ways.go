@@ -190,6 +190,9 @@ func (k *etcdKeeper) resume(ctx context.Context) error {
 	return k.spawn()
 }
 
+// spawns: it is started again by us, and has no way of its own.
+func (k *etcdKeeper) spawns() bool { return k.Kind == keptByScript || k.Kind == keptByNobody }
+
 func (k *etcdKeeper) resumeFIFO() error {
 	if k.Down != "" {
 		if err := os.Remove(k.Down); err != nil && !errors.Is(err, fs.ErrNotExist) {

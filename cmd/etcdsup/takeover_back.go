@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -25,8 +26,8 @@ func (t *takeOver) putBackByHand(ctx context.Context, o initOptions) (err error)
 		}
 	}
 	t.stopped = time.Now()
-	if err := t.back(context.WithoutCancel(ctx)); err != nil {
-		return failf(exitFailure, "once that is mended, the same command goes on with it", "cannot put the old way back: %w", err)
+	if runs, err := t.back(context.WithoutCancel(ctx)); err != nil {
+		return failf(exitFailure, "once that is mended, the same command goes on with it", "%w", t.backError(runs, err))
 	}
 	t.downtime = time.Since(t.stopped)
 	return t.tell(t.Keeper.Title + " runs etcd again as before")
@@ -69,9 +70,9 @@ func (t *takeOver) putBack(ctx context.Context, cause error) error {
 		fmt.Fprintf(t.g.err, "it does not work, and the old way is put back: %v\n", cause)
 	}
 	t.after = nil
-	if err := t.back(ctx); err != nil {
+	if runs, err := t.back(ctx); err != nil {
 		return failf(exitFailure, "once that is mended: "+t.g.commandLine("init --back"),
-			"cannot put the old way back: %w; it was to be put back because: %w", err, cause)
+			"%w; it was to be put back because: %w", t.backError(runs, err), cause)
 	}
 	if !t.stopped.IsZero() {
 		t.downtime = time.Since(t.stopped)
@@ -79,32 +80,42 @@ func (t *takeOver) putBack(ctx context.Context, cause error) error {
 	return &failure{code: exitRolledBack, err: fmt.Errorf("cannot take over: %w; %s runs etcd again as before, after %s without it", cause, t.Keeper.Title, humanDuration(t.downtime))}
 }
 
-func (t *takeOver) back(ctx context.Context) error {
-	if err := t.begin(stepBack); err != nil {
-		return err
+// back puts the old way back. Once etcd was touched nothing keeps it from being started: what else does not work, such as
+// to write the step down where the disk is full, is told at the end, and the record stays for another "init --back". runs:
+// etcd was proven to run in the old way.
+func (t *takeOver) back(ctx context.Context) (runs bool, err error) {
+	err = t.begin(stepBack)
+	if err != nil && !t.Touched {
+		return false, err
 	}
-	removal, err := install.PrepareRemoval(ctx, t.Instance)
-	if err != nil {
-		return explainInstall(err)
+	active, removeErr := t.removeService(ctx)
+	err = errors.Join(err, removeErr, t.configBack())
+	if active {
+		return false, errors.Join(err, errors.New("the service runs on, so that etcd cannot have its data in the old way"))
 	}
-	if err := t.g.apply(ctx, removal); err != nil {
-		return err
+	err = errors.Join(err, t.resume(ctx))
+	now, proofErr := t.proof(ctx)
+	if proofErr == nil {
+		proofErr = t.same(ctx, now)
 	}
-	if err := t.configBack(); err != nil {
-		return err
-	}
-	if err := t.resume(ctx); err != nil {
-		return err
-	}
-	now, err := t.proof(ctx)
-	if err != nil {
-		return err
-	}
-	if err := t.same(ctx, now); err != nil {
-		return err
+	if proofErr != nil {
+		return false, errors.Join(err, proofErr)
 	}
 	t.say("started etcd in the old way: the same member, revision %d", now.Revision)
-	return t.close()
+	if err != nil {
+		return true, err
+	}
+	return true, t.close()
+}
+
+// removeService takes the service off the host, and tells whether it runs all the same.
+func (t *takeOver) removeService(ctx context.Context) (active bool, err error) {
+	removal, err := install.PrepareRemoval(ctx, t.Instance)
+	if err != nil {
+		return false, explainInstall(err) // without a service manager there is no service
+	}
+	err = t.g.apply(ctx, removal)
+	return err != nil && removal.IsActive(ctx), err
 }
 
 // resume starts etcd in the old way, unless it was never stopped. One that was asked to end and has not is waited for: a
@@ -113,10 +124,33 @@ func (t *takeOver) resume(ctx context.Context) error {
 	if !t.Touched && alive(t.Etcd.ID) {
 		return nil
 	}
-	if err := t.g.whileTelling("stopping etcd", func() error { return t.stopEtcd(ctx) }); err != nil {
+	err := t.g.whileTelling("stopping etcd", func() error { return t.stopEtcd(ctx) })
+	if err != nil && t.Keeper.spawns() {
 		return err
 	}
-	return t.Keeper.resume(ctx)
+	return errors.Join(err, t.Keeper.resume(ctx))
+}
+
+// backError is why the old way is not back, or not all of it.
+func (t *takeOver) backError(runs bool, err error) error {
+	if runs {
+		return fmt.Errorf("cannot put all of the old way back: %w; %s runs etcd again as before, the same member with the same data", inOneLine(err), t.Keeper.Title)
+	}
+	return fmt.Errorf("cannot put the old way back: %w", inOneLine(err))
+}
+
+// inOneLine has errors that were joined in one line.
+func inOneLine(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	all := joined.Unwrap()
+	one := inOneLine(all[0])
+	for _, next := range all[1:] {
+		one = fmt.Errorf("%w; %w", one, inOneLine(next))
+	}
+	return one
 }
 
 // configBack sets the new configuration aside and puts the one from before in its place.

@@ -101,8 +101,10 @@ func (t *takeOver) installed(ctx context.Context) (*install.Plan, error) {
 
 // stopOld ends what would start etcd again, then etcd.
 func (t *takeOver) stopOld(ctx context.Context) error {
+	was := t.Touched
 	t.Touched = true
 	if err := t.begin(stepRelease); err != nil {
+		t.Touched = was // nothing was done yet
 		return err
 	}
 	if alive(t.Etcd.ID) {

@@ -264,6 +264,24 @@ func TestTakeOverGoesOn(t *testing.T) {
 		o.expectKey("a", "before")
 		o.Sh("test ! -e /etc/systemd/system/etcdsup.service; pgrep -x supervise")
 	})
+	t.Run("killed, and put back where nothing can be written down", func(t *testing.T) {
+		o := cutOff(t)
+		o.Sh("mount --bind /var/lib/etcdsup /var/lib/etcdsup; mount -o remount,ro,bind /var/lib/etcdsup")
+		out := o.cli(1, "init", "--back", "--yes")
+		if !strings.Contains(out, "read-only file system") || !strings.Contains(out, "runs etcd again as before") {
+			t.Error(out)
+		}
+		t.Log(out)
+		o.awaitEtcd()
+		o.expectKey("a", "before")
+		before := o.oldWay()
+		o.Sh("umount /var/lib/etcdsup")
+		t.Log(o.cli(0, "init", "--back", "--yes"))
+		if after := o.oldWay(); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+		o.Sh("test ! -e /etc/systemd/system/etcdsup.service; test ! -e /var/lib/etcdsup/default.take-over.json")
+	})
 	t.Run("power cut", func(t *testing.T) {
 		o := cutOff(t)
 		o.PowerCut()
