@@ -30,7 +30,8 @@ type takeOver struct {
 	Etcd     process.Description `json:"etcd"`
 	Keeper   etcdKeeper          `json:"keeper"`
 	Before   *cluster.Proof      `json:"before"`
-	Config   string              `json:"config"`              // the file
+	Config   string              `json:"config"` // the file
+	DataDir  string              `json:"data_dir"`
 	Aside    string              `json:"set_aside,omitempty"` // what was there before
 
 	g        *globals
@@ -109,7 +110,7 @@ func (t *takeOver) prepareConfig(ctx context.Context, o initOptions) (err error)
 	if len(t.draft.problems) > 0 {
 		return t.draft.problems
 	}
-	t.Config = t.draft.file
+	t.Config, t.DataDir = t.draft.file, t.draft.config.DataDir()
 	there, err := os.ReadFile(t.Config)
 	if err == nil && string(there) != t.draft.text && !o.replace {
 		return failf(exitFailure, "--replace sets it aside first", "cannot write %s: it exists", t.Config)

@@ -128,6 +128,10 @@ func (t *takeOver) resume(ctx context.Context) error {
 	if err != nil && t.Keeper.spawns() {
 		return err
 	}
+	if pid := t.heldBy(); err == nil && pid != 0 {
+		t.say("left process %d alone, which has the data in %s already", pid, t.DataDir)
+		return nil
+	}
 	return errors.Join(err, t.Keeper.resume(ctx))
 }
 

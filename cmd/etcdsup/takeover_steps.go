@@ -69,6 +69,9 @@ func (t *takeOver) change(ctx context.Context, timeout time.Duration) (err error
 	if err := t.stopOld(ctx); err != nil {
 		return err
 	}
+	if pid := t.heldBy(); pid != 0 {
+		return fmt.Errorf("cannot start %s: process %d has the data in %s, started in the old way since", t.plan.Service, pid, t.DataDir)
+	}
 	if err := t.begin(stepStart); err != nil {
 		return err
 	}
@@ -122,6 +125,23 @@ func (t *takeOver) stopOld(ctx context.Context) error {
 	}
 	t.say("stopped etcd, process %d, and %s, which does not start it again", t.Etcd.ID.PID, t.Keeper.Title)
 	return nil
+}
+
+// heldBy is a process that has the data and is none of etcdsup's, 0 where there is none: an etcd that was started in the old
+// way since, beside which a second one would only fail, again and again.
+func (t *takeOver) heldBy() (pid int) {
+	held, ok := errors.AsType[*process.HeldError](process.ProbeBackend(t.DataDir))
+	if !ok {
+		return 0
+	}
+	for _, h := range held.Holders {
+		d, err := process.Describe(h.PID)
+		line, _ := process.Lineage(h.PID) // where it goes meanwhile, what is seen of it has to do
+		if err == nil && !keptByEtcdsup(d, line) {
+			return h.PID
+		}
+	}
+	return 0
 }
 
 func (t *takeOver) stopEtcd(ctx context.Context) error {

@@ -282,6 +282,19 @@ func TestTakeOverGoesOn(t *testing.T) {
 		}
 		o.Sh("test ! -e /etc/systemd/system/etcdsup.service; test ! -e /var/lib/etcdsup/default.take-over.json")
 	})
+	t.Run("killed, and started in the old way by hand", func(t *testing.T) {
+		o := cutOff(t)
+		o.Sh("svc -d /service/etcd")
+		o.await("etcd is gone", func() bool { _, _, code := o.Exec("pkill", "-x", "etcd"); return code != 0 })
+		o.Sh("setsid " + o.folder + "/start-etcd.sh </dev/null >/dev/null 2>&1 &")
+		pid := o.awaitEtcd()
+		if out := o.cli(10, "init", "--take-over", "1", "--yes"); !strings.Contains(out, "process "+pid+" has the data") {
+			t.Error(out)
+		}
+		if now := strings.TrimSpace(o.Must("pgrep", "-x", "etcd")); now != pid {
+			t.Errorf("etcd is process %s, and was %s", now, pid)
+		}
+	})
 	t.Run("power cut", func(t *testing.T) {
 		o := cutOff(t)
 		o.PowerCut()
