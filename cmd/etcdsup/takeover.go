@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -32,12 +33,17 @@ type takeOver struct {
 	Before   *cluster.Proof      `json:"before"`
 	Config   string              `json:"config"` // the file
 	DataDir  string              `json:"data_dir"`
-	Aside    string              `json:"set_aside,omitempty"` // what was there before
+	Draft    string              `json:"draft_sha256"`        // of the configuration that is written there
+	Aside    string              `json:"set_aside,omitempty"` // what was there before; it may not be there yet
+	Stays    bool                `json:"stays,omitempty"`     // the same was there before
+	Moved    string              `json:"moved,omitempty"`     // where the new one is after the way back; it may not be there yet
 
 	g        *globals
+	file     string // of the record
 	found    *hostconf.Found
 	draft    *draft
 	plan     *install.Plan
+	ours     bool     // the file there is the draft of an earlier call
 	temp     string   // the configuration, where install takes it from
 	atBoot   []string // what starts it at boot
 	warnings []string
@@ -70,7 +76,7 @@ func (g *globals) prepareTakeOver(ctx context.Context, o initOptions, recorded *
 		return nil, err
 	}
 	t.Keeper.Outputs = outputsOf(t.Keeper.Process.ID.PID)
-	if err := t.prepareConfig(ctx, o); err != nil {
+	if err := t.prepareConfig(ctx, o, recorded); err != nil {
 		return nil, err
 	}
 	if err := t.prepareInstall(ctx, o); err != nil {
@@ -100,7 +106,7 @@ func (g *globals) instanceIsFree(ctx context.Context, recorded *takeOver) error 
 		"cannot take over as instance %q: its service %s is there already", g.instanceName(), service)
 }
 
-func (t *takeOver) prepareConfig(ctx context.Context, o initOptions) (err error) {
+func (t *takeOver) prepareConfig(ctx context.Context, o initOptions, recorded *takeOver) (err error) {
 	if t.found, err = hostconf.FromProcess(asRunning(t.Etcd), thisHost()); err != nil {
 		return withRemedy(err)
 	}
@@ -111,13 +117,29 @@ func (t *takeOver) prepareConfig(ctx context.Context, o initOptions) (err error)
 		return t.draft.problems
 	}
 	t.Config, t.DataDir = t.draft.file, t.draft.config.DataDir()
+	t.Draft = sum([]byte(t.draft.text))
 	there, err := os.ReadFile(t.Config)
-	if err == nil && string(there) != t.draft.text && !o.replace {
+	t.meets(there, err == nil, recorded)
+	if err == nil && !t.Stays && !t.ours && !o.replace {
 		return failf(exitFailure, "--replace sets it aside first", "cannot write %s: it exists", t.Config)
 	}
 	t.asker = newAsker(t.draft.config)
 	return nil
 }
+
+// meets says what the configuration that is there already is to it: nobody else's where an earlier call has written it, and
+// then what was there before that call is what there was.
+func (t *takeOver) meets(there []byte, exists bool, recorded *takeOver) {
+	switch {
+	case !exists:
+	case recorded != nil && recorded.Draft == sum(there):
+		t.ours, t.Aside, t.Stays = true, recorded.Aside, recorded.Stays
+	default:
+		t.Stays = t.Draft == sum(there)
+	}
+}
+
+func sum(text []byte) string { return fmt.Sprintf("%x", sha256.Sum256(text)) }
 
 // prepareInstall plans the service, which runs as the owner of the data unless another user is named.
 func (t *takeOver) prepareInstall(ctx context.Context, o initOptions) error {
@@ -136,7 +158,8 @@ func (t *takeOver) prepareInstall(ctx context.Context, o initOptions) error {
 	if t.temp, err = t.draft.inTemporaryFolder(); err != nil {
 		return err
 	}
-	t.Instance, s.Config, s.Homes = s.Instance, t.temp, true
+	t.Instance, t.file = s.Instance, takeOverFile(s.Instance)
+	s.Config, s.Homes = t.temp, true
 	if t.Config != s.ConfigFile() {
 		return failf(exitUsage, "leave --config out", "cannot take over with the configuration in %s: the service has it in %s", t.Config, s.ConfigFile())
 	}
@@ -274,12 +297,20 @@ func (g *globals) recordedTakeOver(instance string) (*takeOver, error) {
 		return nil, err
 	}
 	t.g = g
-	c, problems := config.Read(config.Source{File: t.Config, Instance: t.Instance, Env: install.Environment()})
+	c, problems := config.Read(config.Source{File: t.newConfig(), Instance: t.Instance, Env: install.Environment()})
 	if len(problems) > 0 {
 		return nil, problems
 	}
 	t.asker = newAsker(c)
 	return t, nil
+}
+
+// newConfig is where the configuration of etcd under the service is.
+func (t *takeOver) newConfig() string {
+	if t.Moved != "" && exists(t.Moved) {
+		return t.Moved
+	}
+	return t.Config
 }
 
 // instanceName is the one that the command line means.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,10 +40,10 @@ func (t *takeOver) backText() string {
 	for _, c := range t.plan.Changes {
 		steps = append(steps, c.What)
 	}
-	if exists(t.Config) {
+	if exists(t.Config) && !t.configStays() && t.newConfig() == t.Config {
 		steps = append(steps, "set "+t.Config+" aside")
 	}
-	if t.Aside != "" {
+	if t.Aside != "" && !t.configStays() {
 		steps = append(steps, "put "+t.Aside+" back as "+t.Config)
 	}
 	lives := alive(t.Etcd.ID)
@@ -157,23 +158,47 @@ func inOneLine(err error) error {
 	return one
 }
 
-// configBack sets the new configuration aside and puts the one from before in its place.
+// configBack sets the new configuration aside and puts the one from before in its place. Where that was not set aside yet, it
+// is the one that is there.
 func (t *takeOver) configBack() error {
-	if exists(t.Config) {
-		aside := t.Config + ".take-over-" + time.Now().UTC().Format("20060102T150405.000Z")
-		if err := renameNew(t.Config, aside); err != nil {
-			return fmt.Errorf("cannot set %s aside: %w", t.Config, err)
-		}
-		t.say("set the new configuration aside as %s", aside)
-	}
-	if t.Aside == "" {
+	if t.configStays() {
 		return nil
 	}
-	text, err := os.ReadFile(t.Aside)
+	if t.Aside == "" {
+		return t.setConfigAside()
+	}
+	before, err := os.ReadFile(t.Aside)
 	if err != nil {
+		return fmt.Errorf("cannot put the configuration from before back: %w", err)
+	}
+	if there, err := os.ReadFile(t.Config); err == nil && bytes.Equal(there, before) {
+		return nil // by an earlier way back
+	}
+	if err := t.setConfigAside(); err != nil {
 		return err
 	}
-	d := draft{file: t.Config, text: string(text), secret: true}
+	d := draft{file: t.Config, text: string(before), secret: true}
 	_, _, err = d.write(false)
 	return err
+}
+
+// configStays: what is there was there before.
+func (t *takeOver) configStays() bool { return t.Stays || t.Aside != "" && !exists(t.Aside) }
+
+// setConfigAside writes down where to before it does, so that another "init --back" knows etcd by it. That this cannot be
+// written down keeps it from nothing.
+func (t *takeOver) setConfigAside() error {
+	if !exists(t.Config) || t.newConfig() != t.Config {
+		return nil
+	}
+	t.Moved = t.Config + ".take-over-" + time.Now().UTC().Format("20060102T150405.000Z")
+	recordErr := t.begin(stepBack)
+	if err := renameNew(t.Config, t.Moved); err != nil {
+		return errors.Join(recordErr, fmt.Errorf("cannot set %s aside: %w", t.Config, err))
+	}
+	t.say("set the new configuration aside as %s", t.Moved)
+	if !t.Touched {
+		return recordErr
+	}
+	return nil // it was told before
 }

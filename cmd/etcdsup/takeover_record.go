@@ -41,6 +41,7 @@ func readTakeOver(file string) (*takeOver, error) {
 	if err := json.Unmarshal(b, &t); err != nil {
 		return nil, failf(exitFailure, "move it away once you have read it", "cannot read the record of a take-over in %s: %w", file, err)
 	}
+	t.file = file
 	return &t, nil
 }
 
@@ -51,7 +52,7 @@ func (t *takeOver) begin(step takeOverStep) error {
 	if err != nil {
 		return fmt.Errorf("cannot write down the take-over: %w", err)
 	}
-	file := takeOverFile(t.Instance)
+	file := t.file
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("cannot write down the take-over: %w", err)
 	}
@@ -72,7 +73,7 @@ func (t *takeOver) begin(step takeOverStep) error {
 
 // close keeps the record under a name that says that it is over.
 func (t *takeOver) close() error {
-	file := takeOverFile(t.Instance)
+	file := t.file
 	over := strings.TrimSuffix(file, ".json") + "." + time.Now().UTC().Format("20060102T150405.000Z") + ".json"
 	if err := os.Rename(file, over); err != nil {
 		return fmt.Errorf("cannot set the record of the take-over aside: %w", err)

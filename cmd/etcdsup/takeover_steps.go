@@ -34,13 +34,13 @@ func (t *takeOver) run(ctx context.Context, timeout time.Duration) error {
 
 // install makes the service, which starts at boot from then on, without starting it.
 func (t *takeOver) install(ctx context.Context) error {
-	if err := t.begin(stepInstall); err != nil {
-		return err
-	}
 	for _, c := range t.plan.Changes {
-		if c.Kept != "" && strings.HasSuffix(c.What, t.Config) {
+		if c.Kept != "" && strings.HasSuffix(c.What, t.Config) && !t.ours {
 			t.Aside = c.Kept
 		}
+	}
+	if err := t.begin(stepInstall); err != nil {
+		return err
 	}
 	err := t.g.apply(ctx, t.plan)
 	if err == nil {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// madeIn writes files into a folder: name, text, name, text…
+func madeIn(t *testing.T, pairs ...string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for i := 0; i < len(pairs); i += 2 {
+		if err := os.WriteFile(filepath.Join(dir, pairs[i]), []byte(pairs[i+1]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// Whatever of install was done when it was cut off, the configuration from before is the one that is there in the end.
+func TestConfigBack(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files []string
+		aside string // on record
+		stays bool
+		want  string // empty: no file
+	}{
+		{"none was there", []string{"c", "new"}, "", false, ""},
+		{"not written yet", nil, "", false, ""},
+		{"set aside and written", []string{"c", "new", "c.old", "old"}, "c.old", false, "old"},
+		{"set aside and not written", []string{"c.old", "old"}, "c.old", false, "old"},
+		{"not set aside yet", []string{"c", "old"}, "c.old", false, "old"},
+		{"the same was there", []string{"c", "new"}, "", true, "new"},
+	} {
+		dir := madeIn(t, c.files...)
+		o := &takeOver{Config: filepath.Join(dir, "c"), Stays: c.stays, g: &globals{streams: streams{err: io.Discard}}, file: filepath.Join(dir, "record")}
+		if c.aside != "" {
+			o.Aside = filepath.Join(dir, c.aside)
+		}
+		for range 2 { // a second way back changes nothing more
+			if err := o.configBack(); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+		text, err := os.ReadFile(o.Config)
+		if string(text) != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%s: %q, %v", c.name, text, err)
+		}
+		if o.Moved == "" {
+			continue
+		}
+		again, err := readTakeOver(o.file)
+		if err != nil || again.newConfig() != o.Moved {
+			t.Errorf("%s: the record has %+v, %v", c.name, again, err)
+		}
+		if text, err := os.ReadFile(o.Moved); string(text) != "new" {
+			t.Errorf("%s: set aside is %q, %v", c.name, text, err)
+		}
+	}
+}
+
+func TestWhatTheConfigurationThereIs(t *testing.T) {
+	earlier := &takeOver{Draft: sum([]byte("earlier")), Aside: "c.old"}
+	for _, c := range []struct {
+		name, there string
+		exists      bool
+		recorded    *takeOver
+		ours, stays bool
+		aside       string
+	}{
+		{"none", "", false, nil, false, false, ""},
+		{"somebody's", "mine", true, nil, false, false, ""},
+		{"somebody's, after an earlier call", "mine", true, earlier, false, false, ""},
+		{"the same", "now", true, nil, false, true, ""},
+		{"an earlier call's", "earlier", true, earlier, true, false, "c.old"},
+	} {
+		o := &takeOver{Draft: sum([]byte("now"))}
+		o.meets([]byte(c.there), c.exists, c.recorded)
+		if o.ours != c.ours || o.Stays != c.stays || o.Aside != c.aside {
+			t.Errorf("%s: %+v", c.name, o)
+		}
+	}
+}
