@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/etcdsup/etcdsup/supervisor/process"
 )
@@ -139,5 +144,35 @@ func TestASessionIsKnownByItsName(t *testing.T) {
 	d := process.Description{Name: "sshd", Command: []string{"sshd: root@pts/0"}}
 	if got := keeperName(d); got != "sshd" {
 		t.Errorf("%q", got)
+	}
+}
+
+// What is started again has the rights that it had, and its files get the same.
+func TestSpawnGivesGroupsAndUmask(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may give groups")
+	}
+	fifo := filepath.Join(t.TempDir(), "out")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	k := etcdKeeper{Outputs: [3]string{1: fifo}, Process: process.Description{
+		Command: []string{"/bin/sh", "-c", "umask; id -u; id -g; id -G; echo end"}, Env: []string{"PATH=" + usualPath}, Dir: "/",
+		UID: 65534, GID: 65534, Groups: []int{7, 4321}, Umask: 0o027,
+	}}
+	if err := k.spawn(); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for lines := bufio.NewScanner(out); !slices.Contains(said, "end") && lines.Scan(); {
+		said = append(said, lines.Text())
+	}
+	if want := []string{"0027", "65534", "65534", "65534 7 4321", "end"}; !slices.Equal(said, want) {
+		t.Errorf("%q, want %q", said, want)
 	}
 }

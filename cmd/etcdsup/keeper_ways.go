@@ -205,7 +205,7 @@ func (k *etcdKeeper) resumeFIFO() error {
 	return k.spawn() // it has ended since
 }
 
-// spawn starts the process again as it was started: its command line, environment, working directory, user and files.
+// spawn starts the process again as it was started: its command line, environment, working directory, user, groups, umask and files.
 func (k *etcdKeeper) spawn() error {
 	d := k.Process
 	cmd := exec.Command(d.Command[0], d.Command[1:]...)
@@ -214,12 +214,18 @@ func (k *etcdKeeper) spawn() error {
 	}
 	cmd.Dir, cmd.Env = d.Dir, d.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if os.Geteuid() == 0 && d.UID > 0 {
+	if os.Geteuid() == 0 && d.UID >= 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(d.UID), Gid: uint32(d.GID)}
+		for _, g := range d.Groups {
+			cmd.SysProcAttr.Credential.Groups = append(cmd.SysProcAttr.Credential.Groups, uint32(g))
+		}
 	}
 	files, done := k.reopen()
 	defer done()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
+	if d.Umask >= 0 {
+		defer syscall.Umask(syscall.Umask(d.Umask)) // it is inherited, and there is no other way to give it on
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start %s again: %w", k.Title, err)
 	}

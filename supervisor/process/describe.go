@@ -24,6 +24,8 @@ type Description struct {
 	Exe     string   // path of the executable; empty: it may not be read, or the file is deleted
 	UID     int      // effective
 	GID     int
+	Groups  []int  // supplementary
+	Umask   int    // -1: it may not be read
 	Cgroup  string // of the unified hierarchy, or of systemd's own; empty: none
 }
 
@@ -62,7 +64,7 @@ func (d *Description) read(pid int) error {
 	if exe, err := os.Readlink(procPath(pid, "exe")); err == nil && !strings.HasSuffix(exe, " (deleted)") {
 		d.Exe = exe
 	}
-	d.UID, d.GID = owners(pid)
+	d.readRights(pid)
 	if b, err := readProc(pid, "cgroup"); err == nil {
 		d.Cgroup = cgroupPath(string(b))
 	}
@@ -77,26 +79,38 @@ func zeroEnded(b []byte) []string {
 	return strings.Split(string(b), "\x00")
 }
 
-// owners are the effective user and group, -1 where they cannot be read.
-func owners(pid int) (uid, gid int) {
-	uid, gid = -1, -1
+// readRights reads what it may do and what its files get: -1 where that cannot be read.
+func (d *Description) readRights(pid int) {
+	d.UID, d.GID, d.Umask = -1, -1, -1
 	b, err := readProc(pid, "status")
 	if err != nil {
-		return uid, gid
+		return
 	}
 	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) < 3 {
-			continue
-		}
-		switch f[0] {
-		case "Uid:":
-			uid, _ = strconv.Atoi(f[2])
-		case "Gid:":
-			gid, _ = strconv.Atoi(f[2])
+		name, rest, _ := strings.Cut(line, ":")
+		f := strings.Fields(rest)
+		switch {
+		case name == "Uid" && len(f) > 1:
+			d.UID = statusNumber(f[1], 10)
+		case name == "Gid" && len(f) > 1:
+			d.GID = statusNumber(f[1], 10)
+		case name == "Umask" && len(f) > 0:
+			d.Umask = statusNumber(f[0], 8)
+		case name == "Groups":
+			for _, g := range f {
+				d.Groups = append(d.Groups, statusNumber(g, 10))
+			}
 		}
 	}
-	return uid, gid
+}
+
+// statusNumber is one that the kernel wrote.
+func statusNumber(text string, base int) int {
+	n, err := strconv.ParseInt(text, base, 64)
+	if err != nil {
+		return -1
+	}
+	return int(n)
 }
 
 func cgroupPath(text string) string {

@@ -5,16 +5,22 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"syscall"
 	"testing"
 )
 
 func TestDescribe(t *testing.T) {
 	dir := t.TempDir()
 	shell := exec.Command("/bin/sh", "-c", "cat; exit", "an argument")
+	if os.Geteuid() == 0 { // only root may change groups
+		shell.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: []uint32{7, 4321}}}
+	}
 	shell.Dir, shell.Env = dir, []string{"A=1", "B="}
 	in, err := shell.StdinPipe()
 	if err == nil {
+		umask := syscall.Umask(0o027)
 		err = shell.Start()
+		syscall.Umask(umask)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -30,6 +36,9 @@ func TestDescribe(t *testing.T) {
 	if !slices.Equal(d.Command, []string{"/bin/sh", "-c", "cat; exit", "an argument"}) || !slices.Equal(d.Env, shell.Env) ||
 		d.Dir != dir || d.Exe == "" || d.UID != os.Geteuid() || d.GID != os.Getegid() || d.PPID != os.Getpid() {
 		t.Errorf("got %+v", d)
+	}
+	if d.Umask != 0o027 || os.Geteuid() == 0 && !slices.Equal(d.Groups, []int{7, 4321}) {
+		t.Errorf("umask %o, groups %v", d.Umask, d.Groups)
 	}
 	line, err := Lineage(shell.Process.Pid)
 	if err != nil || len(line) < 2 || line[1].ID.PID != os.Getpid() || line[len(line)-1].PPID != 0 {
