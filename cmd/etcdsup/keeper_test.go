@@ -176,3 +176,30 @@ func TestSpawnGivesGroupsAndUmask(t *testing.T) {
 		t.Errorf("%q, want %q", said, want)
 	}
 }
+
+func TestAScriptThatWeRunInIsNotEnded(t *testing.T) {
+	us, err := process.Describe(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, err := process.Describe(us.PPID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := us.ID
+	child.StartTicks++ // of another process
+	for _, c := range []struct {
+		kind   keeperKind
+		shells []process.ID
+		says   string
+	}{
+		{keptByScript, []process.ID{child, parent.ID}, "this command runs in it"},
+		{keptByScript, []process.ID{child}, ""},
+		{keptByNobody, nil, ""},
+	} {
+		k := etcdKeeper{Kind: c.kind, Shells: c.shells}
+		if err := k.sparesUs(os.Getpid()); (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}

@@ -117,6 +117,23 @@ func (k *etcdKeeper) say(commands string) error {
 	return errors.Join(err, f.Close())
 }
 
+// sparesUs refuses to end a script that this command runs in: it would end with it, in the middle.
+func (k *etcdKeeper) sparesUs(pid int) error {
+	if k.Kind != keptByScript {
+		return nil
+	}
+	ours, err := process.Lineage(pid)
+	if err != nil {
+		return err
+	}
+	for _, shell := range k.Shells {
+		if slices.ContainsFunc(ours, func(d process.Description) bool { return d.ID == shell }) {
+			return failf(exitFailure, "run it from another session", "cannot end the script of process %d: this command runs in it", shell.PID)
+		}
+	}
+	return nil
+}
+
 // endShells ends them from the outermost, so that none sees etcd's end and starts it again.
 func (k *etcdKeeper) endShells(ctx context.Context) error {
 	for _, id := range k.Shells {

@@ -75,6 +75,9 @@ func (g *globals) prepareTakeOver(ctx context.Context, o initOptions, recorded *
 	if t.Keeper, err = findKeeper(line, thisKeeperHost(ctx)); err != nil {
 		return nil, err
 	}
+	if err := t.Keeper.sparesUs(os.Getpid()); err != nil {
+		return nil, err
+	}
 	t.Keeper.Outputs = outputsOf(t.Keeper.Process.ID.PID)
 	if err := t.prepareConfig(ctx, o, recorded); err != nil {
 		return nil, err
