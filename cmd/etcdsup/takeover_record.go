@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/etcdsup/etcdsup/packaging/install"
+	"github.com/etcdsup/etcdsup/supervisor/process"
 )
 
 // takeOverStep is where a take-over is.
@@ -30,6 +31,21 @@ const (
 // takeOverFile is the record of an instance. It is root's: the folder of the instance belongs to the service.
 func takeOverFile(instance string) string {
 	return filepath.Join(install.StateDir, instance+".take-over.json")
+}
+
+// takeOverLock is held by the one take-over of the host: two, also of two instances, could be of the same etcd. It is not
+// beside the record, for a way back has to do without that folder.
+const takeOverLock = "/run/etcdsup.take-over.lock"
+
+// onlyTakeOver is held until the command ends.
+func onlyTakeOver(path string) (*os.File, error) {
+	lock, err := process.LockFile(path)
+	held, ok := errors.AsType[*process.HeldError](err)
+	if !ok || len(held.Holders) == 0 {
+		return lock, err
+	}
+	return nil, failf(exitFailure, "wait for its end, and look at what it has done", "cannot begin: another take-over runs on this host: process %d (%s)",
+		held.Holders[0].PID, held.Holders[0].Command)
 }
 
 func readTakeOver(file string) (*takeOver, error) {

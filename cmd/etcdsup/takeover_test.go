@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -83,4 +85,21 @@ func TestWhatTheConfigurationThereIs(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, o)
 		}
 	}
+}
+
+func TestOneTakeOverAtATime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := onlyTakeOver(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := onlyTakeOver(path); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("another take-over runs on this host: process %d (", os.Getpid())) {
+		t.Errorf("got %v", err)
+	}
+	first.Close()
+	second, err := onlyTakeOver(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
 }

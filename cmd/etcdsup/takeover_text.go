@@ -29,8 +29,18 @@ type takeOverOutcome struct {
 
 // takeOver is "init --take-over".
 func (g *globals) takeOver(ctx context.Context, o initOptions) error {
+	if _, err := g.service(installOptions{}); err != nil {
+		return err
+	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
+	if !o.plan {
+		only, err := onlyTakeOver(takeOverLock)
+		if err != nil {
+			return err
+		}
+		defer only.Close() // which unlocks
+	}
 	t, err := g.beginTakeOver(ctx, o)
 	if err != nil {
 		return err
@@ -59,9 +69,6 @@ func (g *globals) takeOver(ctx context.Context, o initOptions) error {
 
 // beginTakeOver goes on with the one that is on record, or prepares a new one.
 func (g *globals) beginTakeOver(ctx context.Context, o initOptions) (*takeOver, error) {
-	if _, err := g.service(installOptions{}); err != nil {
-		return nil, err
-	}
 	t, err := g.recordedTakeOver(g.instanceName())
 	switch {
 	case err != nil:
