@@ -89,6 +89,9 @@ func (g *globals) prepareTakeOver(ctx context.Context, o initOptions, recorded *
 		return nil, failf(exitFailure, "mend the member first: etcdctl endpoint status", "cannot take over process %d: %w", d.ID.PID, err)
 	}
 	t.atBoot = bootStarters(t.traces(), t.Keeper)
+	if unit := bootUnit(d, t.Keeper, thisKeeperHost(ctx)); unit != "" {
+		t.atBoot = append(t.atBoot, unit)
+	}
 	return t, nil
 }
 

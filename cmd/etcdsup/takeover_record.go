@@ -108,7 +108,7 @@ var bootFiles = []string{
 func bootStarters(traces []string, k etcdKeeper) (found []string) {
 	for _, pattern := range bootFiles {
 		for _, file := range glob(pattern) {
-			if strings.HasPrefix(filepath.Base(file), "etcdsup") || k.Kind == keptBySystemd && strings.Contains(file, "/"+k.Name) {
+			if isOwnFile(file) || k.Kind == keptBySystemd && isOfUnit(file, k.Name) {
 				continue
 			}
 			text, err := os.ReadFile(file)
@@ -123,6 +123,27 @@ func bootStarters(traces []string, k etcdKeeper) (found []string) {
 		}
 	}
 	return found
+}
+
+// isOwnFile tells of etcdsup's units and of what is below their folders for drop-ins.
+func isOwnFile(file string) bool {
+	return strings.HasPrefix(filepath.Base(file), "etcdsup") || strings.HasPrefix(filepath.Base(filepath.Dir(file)), "etcdsup")
+}
+
+// isOfUnit tells of the unit's file, of its drop-ins, and of links to it, which go when it is disabled.
+func isOfUnit(file, unit string) bool {
+	target, err := filepath.EvalSymlinks(file)
+	return strings.Contains(file, "/"+unit) || err == nil && filepath.Base(target) == unit
+}
+
+// bootUnit is the unit that has started etcd and left it to itself, as one of the type oneshot that remains, or of an init
+// script; empty: none has.
+func bootUnit(etcd process.Description, k etcdKeeper, h keeperHost) string {
+	unit := unitOf(etcd.Cgroup)
+	if unit == "" || k.Kind == keptBySystemd || h.property(unit, "MainPID") != "0" {
+		return ""
+	}
+	return fmt.Sprintf("the unit %s, which has started it: systemctl disable %s", unit, unit)
 }
 
 func containsAny(line string, traces []string) bool {

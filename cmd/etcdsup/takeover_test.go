@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/etcdsup/etcdsup/supervisor/process"
 )
 
 // madeIn writes files into a folder: name, text, name, text…
@@ -102,4 +104,37 @@ func TestOneTakeOverAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.Close()
+}
+
+func TestWhatStartsEtcdAtBoot(t *testing.T) {
+	for file, want := range map[string]bool{
+		"/etc/systemd/system/etcdsup.service": true, "/etc/systemd/system/etcdsup@kv.service.d/x.conf": true, "/etc/systemd/system/etcd.service": false, "/etc/rc.local": false,
+	} {
+		if isOwnFile(file) != want {
+			t.Errorf("%s is taken for ours: %v", file, !want)
+		}
+	}
+	dir := madeIn(t, "etcd.service", "", "old.service", "")
+	if err := os.Symlink("etcd.service", filepath.Join(dir, "alias.service")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"etcd.service": true, "etcd.service.d/x.conf": true, "alias.service": true, "old.service": false} {
+		if isOfUnit(filepath.Join(dir, name), "etcd.service") != want {
+			t.Errorf("%s is taken for the unit's: %v", name, !want)
+		}
+	}
+	h := keeperHost{property: func(unit, _ string) string { return map[string]string{"once.service": "0"}[unit] }}
+	for _, c := range []struct {
+		cgroup string
+		kind   keeperKind
+		want   string
+	}{
+		{"/system.slice/once.service", keptByScript, "the unit once.service"},
+		{"/system.slice/cron.service", keptByScript, ""},
+		{"/user.slice/user-0.slice/session-1.scope", keptByNobody, ""},
+	} {
+		if got := bootUnit(process.Description{Cgroup: c.cgroup}, etcdKeeper{Kind: c.kind}, h); !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%s: %q", c.cgroup, got)
+		}
+	}
 }

@@ -125,7 +125,7 @@ func (t *takeOver) bootText() string {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("take these lines out, or etcd is started in the old way too at the next boot, and one of the two will not get the data:\n")
+	b.WriteString("take these out, or etcd is started in the old way too at the next boot, and one of the two will not get the data:\n")
 	for _, line := range t.atBoot {
 		fmt.Fprintf(&b, "  %s\n", line)
 	}
