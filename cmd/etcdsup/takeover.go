@@ -86,7 +86,7 @@ func (g *globals) prepareTakeOver(ctx context.Context, o initOptions, recorded *
 		return nil, err
 	}
 	if t.Before, err = t.proof(ctx); err != nil {
-		return nil, failf(exitFailure, "mend the member first: etcdctl endpoint status", "cannot take over process %d: %w", d.ID.PID, err)
+		return nil, failf(exitFailure, proofRemedy(err), "cannot take over process %d: %w", d.ID.PID, err)
 	}
 	t.atBoot = bootStarters(t.traces(), t.Keeper)
 	if unit := bootUnit(d, t.Keeper, thisKeeperHost(ctx)); unit != "" {
@@ -173,6 +173,7 @@ func (t *takeOver) prepareInstall(ctx context.Context, o initOptions) error {
 		return explainInstall(err)
 	}
 	t.g.foreground(ctx, t.plan, true)
+	t.g.unseen(t.plan)
 	for i, p := range t.plan.Problems {
 		if p.File == t.temp {
 			t.plan.Problems[i].File = t.Config
@@ -220,63 +221,6 @@ func (t *takeOver) forget() {
 	}
 }
 
-// memberTime is how long a member may take to answer: it may just have been started, and look for its leader.
-const memberTime = time.Minute
-
-// proof has the member show who it is, that it reads and writes, and what it has.
-func (t *takeOver) proof(ctx context.Context) (*cluster.Proof, error) {
-	ctx, cancel := context.WithTimeout(ctx, memberTime)
-	defer cancel()
-	c, err := t.asker.client(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	again := time.NewTicker(100 * time.Millisecond)
-	defer again.Stop()
-	for {
-		attempt, done := context.WithTimeout(ctx, 10*time.Second)
-		p, err := c.Proof(attempt)
-		done()
-		if err == nil {
-			return p, nil
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return nil, err
-		}
-	}
-}
-
-// same says why the member is not the one from before; nil: it is.
-func (t *takeOver) same(ctx context.Context, now *cluster.Proof) error {
-	was := t.Before
-	switch {
-	case now.ClusterID != was.ClusterID:
-		return fmt.Errorf("it is of cluster %s, and was of %s", now.ClusterID, was.ClusterID)
-	case now.MemberID != was.MemberID:
-		return fmt.Errorf("it is member %s, and was %s", now.MemberID, was.MemberID)
-	case now.Revision < was.Revision:
-		return fmt.Errorf("it is at revision %d, and was at %d", now.Revision, was.Revision)
-	}
-	c, err := t.asker.client(ctx, nil)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, memberTime)
-	defer cancel()
-	keys, err := c.KeysAt(ctx, was.Revision)
-	switch {
-	case err != nil && strings.Contains(err.Error(), "compacted"): // meanwhile; the revision itself has been proven
-		return nil
-	case err != nil:
-		return err
-	case keys != was.Keys:
-		return fmt.Errorf("it has %d keys at revision %d, and had %d", keys, was.Revision, was.Keys)
-	}
-	return nil
-}
-
 // traces are what a line that starts this etcd would have in it.
 func (t *takeOver) traces() []string {
 	all := []string{t.Etcd.Exe, t.draft.config.DataDir()}
@@ -303,12 +247,17 @@ func (g *globals) recordedTakeOver(instance string) (*takeOver, error) {
 		return nil, err
 	}
 	t.g = g
-	c, problems := config.Read(config.Source{File: t.newConfig(), Instance: t.Instance, Env: install.Environment()})
+	c, problems := config.Read(config.Source{File: t.newConfig(), Instance: t.Instance, Env: append(install.Environment(), g.clusterUser()...)})
 	if len(problems) > 0 {
 		return nil, problems
 	}
 	t.asker = newAsker(c)
 	return t, nil
+}
+
+// clusterUser are the variables by which etcd is asked, which the service does not have.
+func (g *globals) clusterUser() []string {
+	return slices.DeleteFunc(slices.Clone(g.env), func(kv string) bool { return !strings.HasPrefix(kv, "ETCDSUP_CLUSTER_") })
 }
 
 // newConfig is where the configuration of etcd under the service is.

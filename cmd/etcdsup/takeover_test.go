@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -135,6 +136,19 @@ func TestWhatStartsEtcdAtBoot(t *testing.T) {
 	} {
 		if got := bootUnit(process.Description{Cgroup: c.cgroup}, etcdKeeper{Kind: c.kind}, h); !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
 			t.Errorf("%s: %q", c.cgroup, got)
+		}
+	}
+}
+
+func TestWantsUser(t *testing.T) {
+	for text, want := range map[string]bool{
+		"no endpoint can be used: http://a:2379: etcdserver: user name is empty": true,
+		"linearizable read: etcdserver: permission denied":                       true,
+		"open /etc/x: permission denied":                                         false,
+		"no answer in time":                                                      false,
+	} {
+		if err := errors.New(text); wantsUser(err) != want || strings.Contains(proofRemedy(err), "ETCDSUP_CLUSTER_USER=") != want {
+			t.Errorf("%s: %s", text, proofRemedy(err))
 		}
 	}
 }

@@ -406,3 +406,29 @@ func TestTakeOverOfAUnit(t *testing.T) {
 		t.Errorf("left behind: %s", left)
 	}
 }
+
+// TestTakeOverWithAuthentication: what etcd answers to nobody is said, and a user for the proof is taken from the environment.
+func TestTakeOverWithAuthentication(t *testing.T) {
+	t.Parallel()
+	o := newOldHost(t, "/srv/etcd").of(t)
+	o.underDaemontools()
+	pid := o.awaitEtcd()
+	cl := o.dial()
+	if _, err := cl.UserAdd(t.Context(), "root", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cl.UserGrantRole(t.Context(), "root", "root"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cl.AuthEnable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if out := o.cli(1, "init", "--take-over", pid, "--yes"); !strings.Contains(out, "user name is empty") || !strings.Contains(out, "ETCDSUP_CLUSTER_USER=") {
+		t.Error(out)
+	}
+	o.Write("/root/secret", "secret\n", "600")
+	out, errOut, code := o.Exec("env", "ETCDSUP_CLUSTER_USER=root", "ETCDSUP_CLUSTER_PASSWORD_FILE=/root/secret", binary, "init", "--take-over", pid, "--yes")
+	if code != 0 || !strings.Contains(errOut, "the service does not see ETCDSUP_CLUSTER_USER") {
+		t.Errorf("%d: %s%s", code, out, errOut)
+	}
+}
