@@ -432,3 +432,24 @@ func TestTakeOverWithAuthentication(t *testing.T) {
 		t.Errorf("%d: %s%s", code, out, errOut)
 	}
 }
+
+// TestTakeOverLeavesTheRestOfAUnitAlone: svscan is a unit, and looks after another service beside etcd.
+func TestTakeOverLeavesTheRestOfAUnitAlone(t *testing.T) {
+	t.Parallel()
+	o := newOldHost(t, "/srv/etcd").of(t)
+	o.Sh("mkdir -p /service/etcd /service/other && ln -s " + o.folder + "/start-etcd.sh /service/etcd/run")
+	o.Write("/service/other/run", "#!/bin/sh\nexec sleep 4321\n", "755")
+	o.Write("/etc/systemd/system/scan.service", "[Service]\nExecStart=/usr/bin/svscan /service\n", "644")
+	o.Sh("systemctl daemon-reload; systemctl start scan.service")
+	pid := o.awaitEtcd()
+	o.put("a", "before")
+	other := o.Must("pgrep", "-f", "^sleep 4321")
+	if got := o.takeOver(pid); got.Keeper != "supervise in /service/etcd" {
+		t.Errorf("it is kept by %s", got.Keeper)
+	}
+	o.expectNew()
+	if now := o.Must("pgrep", "-f", "^sleep 4321"); now != other {
+		t.Errorf("the other service is process %s, and was %s", now, other)
+	}
+	o.Must("systemctl", "is-active", "scan.service")
+}
