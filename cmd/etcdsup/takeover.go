@@ -247,12 +247,33 @@ func (g *globals) recordedTakeOver(instance string) (*takeOver, error) {
 		return nil, err
 	}
 	t.g = g
-	c, problems := config.Read(config.Source{File: t.newConfig(), Instance: t.Instance, Env: append(install.Environment(), g.clusterUser()...)})
-	if len(problems) > 0 {
-		return nil, problems
+	c, err := t.etcdsConfig()
+	if err != nil {
+		return nil, err
 	}
 	t.asker = newAsker(c)
 	return t, nil
+}
+
+// etcdsConfig says how etcd is asked: the configuration that was written for it, or where that cannot be read, or is not there
+// yet, what the etcd from before was started with. A broken file is no reason to leave a host without etcd.
+func (t *takeOver) etcdsConfig() (*config.Config, error) {
+	src := config.Source{File: t.newConfig(), FileRequired: true, Instance: t.Instance, Env: append(install.Environment(), t.g.clusterUser()...)}
+	if t.Stays || !t.configStays() {
+		if c, problems := config.Read(src); len(problems) == 0 {
+			return c, nil
+		}
+	}
+	found, err := hostconf.FromProcess(asRunning(t.Etcd), thisHost())
+	if err != nil {
+		return nil, withRemedy(err)
+	}
+	src.Text = []byte(config.Filled(draftHead(found), t.g.values(found)))
+	c, problems := config.Read(src)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return c, nil
 }
 
 // clusterUser are the variables by which etcd is asked, which the service does not have.

@@ -152,3 +152,33 @@ func TestWantsUser(t *testing.T) {
 		}
 	}
 }
+
+// A way back asks etcd at its own URLs, whatever the configuration in its place is.
+func TestEtcdIsKnownWithoutItsConfiguration(t *testing.T) {
+	written := "etcd:\n  args:\n    advertise-client-urls: http://127.0.0.1:7777\n    listen-client-urls: http://127.0.0.1:7777\n"
+	for _, c := range []struct {
+		name, file, aside, want string
+	}{
+		{"as written", written, "", "http://127.0.0.1:7777"},
+		{"broken", "etcd: [\n", "", "http://127.0.0.1:12379"},
+		{"gone", "", "", "http://127.0.0.1:12379"},
+		{"the one from before", written, "not there yet", "http://127.0.0.1:12379"},
+	} {
+		dir := madeIn(t)
+		if c.file != "" {
+			dir = madeIn(t, "c", c.file)
+		}
+		o := &takeOver{g: &globals{}, Config: filepath.Join(dir, "c"), Instance: "default", Aside: c.aside, Etcd: process.Description{
+			Command: []string{"/opt/etcd", "--name=n", "--data-dir=/data", "--listen-client-urls=http://127.0.0.1:12379", "--advertise-client-urls=http://127.0.0.1:12379"},
+			Dir:     "/opt", Exe: "/opt/etcd",
+		}}
+		got, err := o.etcdsConfig()
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if urls := newAsker(got).options.Endpoints; len(urls) != 1 || urls[0].String() != c.want {
+			t.Errorf("%s: it is asked at %v", c.name, urls)
+		}
+	}
+}
