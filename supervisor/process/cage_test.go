@@ -30,10 +30,11 @@ func cages(t *testing.T, f func(t *testing.T, c *Cage)) {
 			}
 			t.Cleanup(func() {
 				c.Kill(t.Context())
-				c.Close()
-				if _, err := os.Stat(c.CgroupPath()); err == nil {
-					t.Errorf("cgroup %s is left", c.CgroupPath())
-				}
+				eventually(t, "the cgroup is gone", func() bool { // who has just died is in it for a moment
+					c.Close()
+					_, err := os.Stat(c.CgroupPath())
+					return err != nil
+				})
 			})
 			f(t, c)
 		})

@@ -15,9 +15,18 @@ import (
 
 // replace starts a child and becomes the next of the fakes, which has only what it is told and what it inherits.
 func replace([]string) {
-	p, err := Start(Spec{Path: self(), Args: []string{"etcd", fake + "exit-42"}, Env: os.Environ()})
+	r, w, err := os.Pipe()
 	if err != nil {
 		fmt.Println(err)
+		return
+	}
+	p, err := Start(Spec{Path: self(), Args: []string{"etcd", fake + "exit-42"}, Env: os.Environ(), Output: w})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if said, err := bufio.NewReader(r).ReadString('\n'); said != "ready\n" { // before that, SIGTERM ends it by itself
+		fmt.Println(said, err)
 		return
 	}
 	id, _ := json.Marshal(p.ID())
@@ -58,14 +67,10 @@ func replaced(args []string) {
 		fmt.Println(err)
 		return
 	}
-	for p.Signal(unix.SIGTERM) == nil && !readyToEnd(p) { // it may not have come to listen yet
+	if err := p.Signal(unix.SIGTERM); err != nil {
+		fmt.Println(err)
 	}
 	fmt.Println("child", p.Child(), p.Wait())
-}
-
-func readyToEnd(p *Proc) bool {
-	s, err := readStat(p.PID())
-	return err != nil || s.dead()
 }
 
 func TestReplace(t *testing.T) {
