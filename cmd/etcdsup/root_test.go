@@ -56,7 +56,8 @@ func TestAFullStandardOutputIsAFault(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "log", etcdLogFile), []byte(strings.Repeat("a line\n", 20000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"--help", "--version", "help member", "member", "version", "logs", "logs -n all", "completion bash", "man etcdsup", "config example"} {
+	pages := filepath.Join(dir, "man")
+	for _, line := range []string{"--help", "--version", "help member", "member", "version", "logs", "logs -n all", "completion bash", "man " + pages, "config example"} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)
