@@ -138,11 +138,11 @@ func (g *globals) upgradeGroup(ctx context.Context, group []runningDaemon, opts 
 	first := max(0, slices.IndexFunc(group, func(r runningDaemon) bool {
 		return !sameProgram(exeOf(r.st.Supervisor.PID), r.st.Supervisor.Binary)
 	}))
-	unlock, err := lockPlace(group[first].st.Supervisor.Binary)
+	lock, err := lockPlace(group[first].st.Supervisor.Binary)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer lock.Close()
 	place, err := stage(group[first].st.Supervisor, opts.binary)
 	if err != nil {
 		return nil, err

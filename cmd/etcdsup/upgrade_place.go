@@ -12,9 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/etcdsup/etcdsup/config"
+	"github.com/etcdsup/etcdsup/supervisor/process"
 	"github.com/etcdsup/etcdsup/supervisor/status"
 )
 
@@ -62,21 +61,16 @@ func (g *globals) placeOf(r runningDaemon) *config.Config {
 
 // lockPlace has one upgrade at a time work at a place: two would take each other's files for their own. The lock is that
 // of the folder, and goes with the process.
-func lockPlace(path string) (unlock func(), err error) {
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
+func lockPlace(path string) (*os.File, error) {
+	folder := filepath.Dir(path)
+	if _, err := os.Stat(folder); err != nil { // it would be made
 		return nil, failf(exitFailure, "restart etcdsup: etcd goes on meanwhile", "cannot upgrade %s: %w", path, err)
 	}
-	unlock = func() { _ = folder.Close() } // nothing was written to it
-	switch err := unix.Flock(int(folder.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		unlock()
+	lock, err := process.LockDir(folder)
+	if _, held := errors.AsType[*process.HeldError](err); held {
 		return nil, failf(exitFailure, "wait until that one has ended", "cannot upgrade %s: another upgrade works on it", path)
-	case err != nil:
-		unlock()
-		return nil, fmt.Errorf("cannot lock %s: %w", folder.Name(), err)
 	}
-	return unlock, nil
+	return lock, err
 }
 
 // stage puts the new executable beside the old one, and makes sure that the place holds the old one.

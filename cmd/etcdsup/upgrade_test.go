@@ -151,18 +151,18 @@ func TestTheOldOneComesBackWithoutRoom(t *testing.T) {
 // TestOneUpgradeAtATime: a second one touches no file of the first.
 func TestOneUpgradeAtATime(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "etcdsup")
-	unlock, err := lockPlace(path)
+	lock, err := lockPlace(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := lockPlace(path); err == nil || !strings.Contains(err.Error(), "another upgrade") {
 		t.Errorf("the second one: %v", err)
 	}
-	unlock()
-	if unlock, err = lockPlace(path); err != nil {
+	_ = lock.Close()
+	if lock, err = lockPlace(path); err != nil {
 		t.Fatal(err)
 	}
-	unlock()
+	_ = lock.Close()
 }
 
 func TestStageNamesWhatIsMissing(t *testing.T) {
